@@ -1,0 +1,195 @@
+//! One trait, two brokers: RabbitMQ (`amqp`) and one SQLite file (`embedded`). `tests/conformance.rs` holds both to it.
+//!
+//! A broker hands out deliveries and takes settlements. A settlement is one step for whoever orders it: *publish these,
+//! and only when every one is confirmed, forget the delivery.* So "ack after confirm" can't be got wrong elsewhere. A
+//! broker must not know what a job or a result says.
+
+pub mod amqp;
+pub mod embedded;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::contract::{DEAD, JOBS, Message, RESULTS, UNROUTED};
+
+/// What a worker, a producer and an operator need of a broker.
+pub trait Broker: Send + Sync {
+    /// Declares every exchange and queue. Idempotent; what exists otherwise is reported, never changed.
+    fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Starts consuming a queue. Returns at once; connecting, and connecting again after a loss, goes on behind the
+    /// subscription until it is closed.
+    fn subscribe(&self, queue: Queue, prefetch: u16) -> Subscription;
+
+    /// Publishes jobs, each confirmed and known to have reached the queue. The answers stand in the order of the jobs.
+    fn enqueue(&self, jobs: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>>;
+
+    /// Messages ready in a queue, not counting those that a consumer holds.
+    fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>>;
+}
+
+/// A queue of the house.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Queue {
+    Jobs,
+    Results,
+    Dead,
+    Unrouted,
+}
+
+impl Queue {
+    pub const ALL: [Self; 4] = [Self::Jobs, Self::Results, Self::Dead, Self::Unrouted];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jobs => JOBS,
+            Self::Results => RESULTS,
+            Self::Dead => DEAD,
+            Self::Unrouted => UNROUTED,
+        }
+    }
+}
+
+/// Where a publication goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The results exchange, with the routing key `<status>.<ProductCode>`.
+    Results { key: String },
+    /// The dead-letter queue.
+    Dead,
+    /// The queue that a producer named in `reply_to`: best effort, never waited for.
+    Reply { queue: String },
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub to: Destination,
+    pub message: Message,
+}
+
+/// Names one delivery. A tag of a lost session is void: its message is delivered again under another tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryTag {
+    /// Which connection (or lease holder) the delivery came through.
+    pub session: u64,
+    pub number: u64,
+}
+
+impl fmt::Debug for DeliveryTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.session, self.number)
+    }
+}
+
+/// A message handed out, to be settled once.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub tag: DeliveryTag,
+    pub message: Message,
+    /// Whether the message may have been handed out before: an earlier holder may have begun its work.
+    pub redelivered: bool,
+    /// How often the message was handed out before, as far as the broker counts.
+    pub earlier_deliveries: u64,
+}
+
+/// What to do with a delivery. Settling a tag of a lost session does nothing.
+#[derive(Debug)]
+pub enum Settlement {
+    /// Publish all of these; when every one is confirmed, remove the delivery from its queue.
+    Finish { tag: DeliveryTag, publications: Vec<Publication> },
+    /// Put the message back for somebody else.
+    GiveBack { tag: DeliveryTag },
+}
+
+/// What a subscription tells.
+#[derive(Debug)]
+pub enum Event {
+    Delivery(Delivery),
+    /// Everything that a `Finish` asked for is confirmed.
+    Settled(DeliveryTag),
+    /// The session is gone, with every delivery of it that is not settled: each will be delivered again, to anyone.
+    SessionLost {
+        session: u64,
+        reason: String,
+    },
+}
+
+/// Whether the work can flow, for `/readyz`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Deliveries can arrive.
+    pub consuming: bool,
+    /// Publications are confirmed in time.
+    pub publishing: bool,
+    /// What is wrong, in words; empty while all is well.
+    pub problem: String,
+}
+
+/// A consumer's two ends. Dropping it gives everything unsettled back.
+#[derive(Debug)]
+pub struct Subscription {
+    pub events: mpsc::Receiver<Event>,
+    pub commands: mpsc::UnboundedSender<Command>,
+    pub health: watch::Receiver<Health>,
+}
+
+/// What a subscriber orders. The queue of commands is as long as the prefetch at most: one settlement a delivery.
+#[derive(Debug)]
+pub enum Command {
+    Settle(Settlement),
+    /// No further deliveries; what is held stays held and can be settled.
+    StopDeliveries,
+}
+
+impl Subscription {
+    /// Orders a settlement. After the broker side has ended this does nothing: the broker delivers again.
+    pub fn settle(&self, settlement: Settlement) {
+        self.command(Command::Settle(settlement));
+    }
+
+    /// Asks for no further deliveries. Those already on their way may still arrive.
+    pub fn stop_deliveries(&self) {
+        self.command(Command::StopDeliveries);
+    }
+
+    fn command(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            tracing::debug!("a settlement came after the end of its subscription");
+        }
+    }
+
+    /// Carries out every order given so far and ends. Waits at most `deadline`.
+    pub async fn close(mut self, deadline: std::time::Duration) {
+        drop(self.commands);
+        // The broker side ends the stream of events when its last order is carried out.
+        let ended = tokio::time::timeout(deadline, async { while self.events.recv().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(
+                ?deadline,
+                "the broker did not confirm the last settlements in time: it will deliver those again"
+            );
+        }
+    }
+}
+
+/// Why a broker could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    #[error("can't reach the broker at {address}: {reason}")]
+    Unreachable { address: String, reason: String },
+    #[error("{entity} does not exist: run `bulkrelease setup`, or set broker.declare = true")]
+    Missing { entity: String },
+    #[error("{entity} exists with other arguments: {difference}. Delete it when it is empty, or change the setting")]
+    Differs { entity: String, difference: String },
+    #[error("no queue took the message: {0}")]
+    Unroutable(String),
+    #[error("the broker refused to store the message: {0}")]
+    NotStored(String),
+    #[error("the broker did not answer within {0:?}")]
+    TimedOut(std::time::Duration),
+    #[error("{0}")]
+    Other(String),
+}

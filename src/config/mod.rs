@@ -1,0 +1,6 @@
+//! Settings: what they are (`settings`), and how file, environment and flags become one (`layers`).
+
+mod duration;
+mod settings;
+
+pub use settings::*;

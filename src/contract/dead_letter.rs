@@ -1,0 +1,146 @@
+//! A dead letter: what was given up on, with its reason, ready to be sent again.
+//!
+//! The body is a job itself (or, if it never parsed, the original bytes), so any tool that moves messages can replay it;
+//! why it died stands in the headers.
+
+use jiff::Timestamp;
+
+use super::message::header;
+use super::{JOBS, Message, Properties, fingerprint};
+
+/// AMQP's `type` of a dead letter.
+pub const KIND: &str = "release.dead.v1";
+
+/// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
+const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
+
+/// Headers must fit into one AMQP frame (128 KiB by default) whatever an API answers.
+const MAX_HEADER_CHARS: usize = 1024;
+
+/// Why ids were given up on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeadReason {
+    /// The body is no job.
+    Malformed,
+    /// The job can't be done as it stands, or with these settings.
+    Invalid,
+    /// The API refused the ids.
+    Rejected,
+    /// Retries or the split budget ran out.
+    Unresolved,
+    /// The job was delivered so often that it may be what stops the workers.
+    DeliveredTooOften,
+}
+
+impl DeadReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "Malformed",
+            Self::Invalid => "Invalid",
+            Self::Rejected => "Rejected",
+            Self::Unresolved => "Unresolved",
+            Self::DeliveredTooOften => "DeliveredTooOften",
+        }
+    }
+}
+
+/// A dead letter before it becomes messages.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// A job narrowed to the ids given up on, or the original bytes.
+    pub body: Vec<u8>,
+    pub reason: DeadReason,
+    pub code: Option<String>,
+    pub explanation: String,
+    pub request_id: Option<String>,
+    /// For the fingerprint; empty if the body never parsed.
+    pub product: String,
+    pub attempts: u32,
+    pub first_failure: Timestamp,
+    pub last_failure: Timestamp,
+    pub worker: String,
+}
+
+impl DeadLetter {
+    /// The messages to publish: one, or numbered parts where one would be too large. `original` are the job's properties.
+    pub fn into_messages(self, original: &Properties) -> Vec<Message> {
+        let code = self.code.as_deref().unwrap_or(self.reason.as_str());
+        let mut headers = original.headers.clone();
+        headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
+        let mut set = |name: &str, value: &str| {
+            headers.insert(name.to_owned(), value.chars().take(MAX_HEADER_CHARS).collect());
+        };
+        set(header::REASON, self.reason.as_str());
+        set(header::CODE, code);
+        set(header::EXPLANATION, &self.explanation);
+        set(header::FINGERPRINT, &fingerprint(code, &self.product, &self.explanation));
+        set(header::ATTEMPTS, &self.attempts.to_string());
+        set(header::FIRST_FAILURE, &self.first_failure.to_string());
+        set(header::LAST_FAILURE, &self.last_failure.to_string());
+        set(header::WORKER, &self.worker);
+        set(header::ORIGIN, JOBS);
+        if let Some(request_id) = &self.request_id {
+            set(header::REQUEST_ID, request_id);
+        }
+        let properties = Properties {
+            message_id: original.message_id.clone(),
+            correlation_id: original.correlation_id.clone(),
+            reply_to: original.reply_to.clone(),
+            kind: Some(KIND.to_owned()),
+            timestamp: Some(self.last_failure.as_second().max(0).unsigned_abs()),
+            headers,
+        };
+        if self.body.len() <= MAX_PART_BYTES {
+            return vec![Message { body: self.body, properties }];
+        }
+        let parts = self.body.chunks(MAX_PART_BYTES);
+        let count = parts.len();
+        parts
+            .enumerate()
+            .map(|(index, part)| {
+                let mut properties = properties.clone();
+                properties.headers.insert(header::PART.to_owned(), format!("{}/{count}", index + 1));
+                Message { body: part.to_vec(), properties }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(bytes: usize) -> DeadLetter {
+        DeadLetter {
+            body: (0..bytes).map(|i| i as u8).collect(),
+            reason: DeadReason::Malformed,
+            code: None,
+            explanation: "é".repeat(5000),
+            request_id: None,
+            product: String::new(),
+            attempts: 0,
+            first_failure: Timestamp::UNIX_EPOCH,
+            last_failure: Timestamp::UNIX_EPOCH,
+            worker: "w".into(),
+        }
+    }
+
+    #[test]
+    fn a_body_too_large_for_the_broker_travels_in_numbered_parts() {
+        let whole = letter(33 * 1024 * 1024);
+        let parts = whole.clone().into_messages(&Properties::default());
+        assert_eq!(
+            parts.iter().map(|p| p.properties.headers[header::PART].as_str()).collect::<Vec<_>>(),
+            ["1/3", "2/3", "3/3"]
+        );
+        assert!(parts.iter().all(|part| part.body.len() <= MAX_PART_BYTES));
+        assert_eq!(parts.into_iter().flat_map(|part| part.body).collect::<Vec<_>>(), whole.body);
+    }
+
+    #[test]
+    fn headers_stay_short_whatever_the_reason_says() {
+        let messages = letter(10).into_messages(&Properties::default());
+        assert_eq!(messages.len(), 1);
+        assert!(messages[0].properties.headers.values().all(|value| value.chars().count() <= MAX_HEADER_CHARS));
+    }
+}

@@ -1,0 +1,45 @@
+//! A message as any broker carries it: a body and the few properties that the contract gives a meaning.
+
+use std::collections::BTreeMap;
+
+/// Names of the headers that bulkrelease itself sets or reads.
+pub mod header {
+    /// W3C trace context, carried from a job to what becomes of it.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// How often a job was replayed. Part of `ResultId`, so that consumers keep a replay's result.
+    pub const REPLAY: &str = "bulkrelease-replay";
+    pub const REASON: &str = "bulkrelease-reason";
+    pub const CODE: &str = "bulkrelease-code";
+    pub const EXPLANATION: &str = "bulkrelease-explanation";
+    pub const FINGERPRINT: &str = "bulkrelease-fingerprint";
+    pub const REQUEST_ID: &str = "bulkrelease-request-id";
+    pub const ATTEMPTS: &str = "bulkrelease-attempts";
+    pub const FIRST_FAILURE: &str = "bulkrelease-first-failure";
+    pub const LAST_FAILURE: &str = "bulkrelease-last-failure";
+    pub const WORKER: &str = "bulkrelease-worker";
+    pub const ORIGIN: &str = "bulkrelease-origin";
+    /// `2/3`: the second of three messages whose bodies, put together, are the original.
+    pub const PART: &str = "bulkrelease-part";
+}
+
+/// A body with its properties.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Message {
+    pub body: Vec<u8>,
+    pub properties: Properties,
+}
+
+/// The properties that bulkrelease reads or writes. On the way in every one is optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Properties {
+    pub message_id: Option<String>,
+    pub correlation_id: Option<String>,
+    /// Where a best-effort copy of the result goes.
+    pub reply_to: Option<String>,
+    /// AMQP's `type`: `release.job.v1`, `release.result.v1`, `release.dead.v1`.
+    pub kind: Option<String>,
+    /// Seconds since 1970, as AMQP counts.
+    pub timestamp: Option<u64>,
+    /// Headers whose value is text or a number, as text. Others are dropped on the way in.
+    pub headers: BTreeMap<String, String>,
+}

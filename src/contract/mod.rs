@@ -1,0 +1,37 @@
+//! The words that more than one room speaks, and the messages made of them.
+//!
+//! Everything here is plain data that can only be built valid. It must not know how a message travels (`broker`), how a
+//! call is made (`api`) or what is decided (`engine`).
+
+mod account;
+mod batch;
+mod dead_letter;
+mod fingerprint;
+mod group;
+mod instance_id;
+mod job;
+mod message;
+mod outcome;
+mod result;
+mod verdict;
+
+pub use account::AccountName;
+pub use batch::{Batch, BatchSizeError, MAX_IDS_PER_CALL};
+pub use dead_letter::{DeadLetter, DeadReason, KIND as DEAD_KIND};
+pub use fingerprint::fingerprint;
+pub use group::{GroupKey, RenewStatus, SubscriptionType, Token};
+pub use instance_id::{InstanceId, InvalidInstanceId};
+pub use job::{Job, JobId, KIND as JOB_KIND, MalformedJob};
+pub use message::{Message, Properties, header};
+pub use outcome::{Evidence, InstanceOutcome, Outcome};
+pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status, result_id};
+pub use verdict::{Refusal, Verdict};
+
+/// The queue, and the routing key, of jobs.
+pub const JOBS: &str = "release.jobs";
+/// The topic exchange, and the queue, of results.
+pub const RESULTS: &str = "release.results";
+/// The exchange, and the queue, of dead letters.
+pub const DEAD: &str = "release.dead";
+/// The alternate exchange, and the queue, of what no queue wanted.
+pub const UNROUTED: &str = "release.unrouted";

@@ -1,0 +1,80 @@
+//! What became of one instance id.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// What became of one id. Every id of a job ends in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Released by a call of ours.
+    Released,
+    /// It was gone before any call of ours could have released it.
+    AlreadyGone,
+    /// Not called, on purpose: protected, or the job was not acceptable.
+    Refused,
+    /// The API refused this id.
+    Rejected,
+    /// Not settled: retries or the split budget ran out. It may be released or not.
+    Unresolved,
+    /// Not called: the job's `NotAfter` passed first.
+    Expired,
+    /// Not called: the job asked what would be done.
+    DryRun,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 7] = [
+        Self::Released,
+        Self::AlreadyGone,
+        Self::Refused,
+        Self::Rejected,
+        Self::Unresolved,
+        Self::Expired,
+        Self::DryRun,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "Released",
+            Self::AlreadyGone => "AlreadyGone",
+            Self::Refused => "Refused",
+            Self::Rejected => "Rejected",
+            Self::Unresolved => "Unresolved",
+            Self::Expired => "Expired",
+            Self::DryRun => "DryRun",
+        }
+    }
+
+    /// Whether an id with this outcome goes to the dead-letter queue: it was wanted, and is not done.
+    pub fn is_dead(self) -> bool {
+        matches!(self, Self::Rejected | Self::Unresolved)
+    }
+}
+
+/// What an outcome rests on: the answer of the API, or our own reason. Shared by all ids of a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    pub code: Option<String>,
+    pub message: Option<String>,
+    /// The API's `RequestId`, which the vendor's support asks for.
+    pub request_id: Option<String>,
+}
+
+impl Evidence {
+    /// A reason of our own.
+    pub fn own(code: &str, message: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { code: Some(code.to_owned()), message: Some(message.into()), request_id: None })
+    }
+}
+
+/// An outcome with what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceOutcome {
+    pub outcome: Outcome,
+    /// Set on `Released`: no call said so of this id, but it is gone and a call of ours may have landed.
+    pub presumed: bool,
+    /// Whether a call may have released the id without our being told. A replay must know.
+    pub suspect: bool,
+    pub evidence: Arc<Evidence>,
+}

@@ -1,0 +1,5 @@
+//! bulkrelease releases cloud instances in bulk. The map, in the order data flows.
+
+pub mod broker;
+pub mod config;
+pub mod contract;
