@@ -1,0 +1,191 @@
+//! What waits for a permit, and whose turn it is. It must not know what a verdict is.
+//!
+//! Two kinds of lot wait: a group's pool of fresh ids, and a course (a batch that was called before) that is due again.
+//! Full lots go first, oldest first; part-filled ones go when no full one waits, or once they waited `max_wait`, with at
+//! most every n-th permit.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CallKey, Moment};
+use crate::contract::{GroupKey, InstanceId, MAX_IDS_PER_CALL};
+
+/// Why a batch was sealed when it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SealReason {
+    /// It could take no more.
+    Full,
+    /// It waited for company long enough.
+    Linger,
+    /// Nothing else was under way.
+    Idle,
+    /// It waited `max_wait` behind full ones.
+    Overdue,
+    /// It was called before: a retry, or a step of a split.
+    Again,
+}
+
+impl SealReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Linger => "linger",
+            Self::Idle => "idle",
+            Self::Overdue => "overdue",
+            Self::Again => "again",
+        }
+    }
+}
+
+/// What a permit is spent on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lot {
+    Course(CallKey),
+    Group(Arc<GroupKey>),
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    ids: VecDeque<(InstanceId, Moment)>,
+    /// Where the pool stands in the order: full or not, and since when its oldest id waits.
+    place: Option<(bool, Moment)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Backlog {
+    linger: Duration,
+    max_wait: Duration,
+    overdue_share: u32,
+    pools: HashMap<Arc<GroupKey>, Pool>,
+    full: BTreeSet<(Moment, Lot)>,
+    part_filled: BTreeSet<(Moment, Lot)>,
+    /// Part-filled courses stand in `part_filled` too; they need not linger.
+    part_filled_courses: BTreeSet<(Moment, CallKey)>,
+    permits_since_overdue: u32,
+}
+
+impl Backlog {
+    pub fn new(linger: Duration, max_wait: Duration, overdue_share: u32) -> Self {
+        Self {
+            linger,
+            max_wait,
+            overdue_share,
+            pools: HashMap::new(),
+            full: BTreeSet::new(),
+            part_filled: BTreeSet::new(),
+            part_filled_courses: BTreeSet::new(),
+            permits_since_overdue: 0,
+        }
+    }
+
+    /// Adds a fresh id to its group's pool. The group is shared with the pool's own key.
+    pub fn push(&mut self, group: &Arc<GroupKey>, id: InstanceId, now: Moment) {
+        let pool = match self.pools.get_mut(group) {
+            Some(pool) => pool,
+            None => self.pools.entry(Arc::clone(group)).or_default(),
+        };
+        pool.ids.push_back((id, now));
+        if matches!(pool.ids.len(), 1 | MAX_IDS_PER_CALL) {
+            self.replace(group);
+        }
+    }
+
+    /// Takes the oldest id of a pool.
+    pub fn pop(&mut self, group: &Arc<GroupKey>) -> Option<(InstanceId, Moment)> {
+        self.pools.get_mut(group)?.ids.pop_front()
+    }
+
+    /// Puts a pool in its place again after ids were taken out; forgets it when it is empty.
+    pub fn replace(&mut self, group: &Arc<GroupKey>) {
+        let Some(pool) = self.pools.get_mut(group) else { return };
+        let lot = Lot::Group(Arc::clone(group));
+        if let Some((full, since)) = pool.place.take() {
+            if full { &mut self.full } else { &mut self.part_filled }.remove(&(since, lot.clone()));
+        }
+        match pool.ids.front() {
+            None => drop(self.pools.remove(group)),
+            Some((_, since)) => {
+                let (full, since) = (pool.ids.len() >= MAX_IDS_PER_CALL, *since);
+                pool.place = Some((full, since));
+                if full { &mut self.full } else { &mut self.part_filled }.insert((since, lot));
+            }
+        }
+    }
+
+    /// Takes the ids out of a pool that nobody wants any more.
+    pub fn sweep(&mut self, group: &Arc<GroupKey>, wanted: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
+        let Some(pool) = self.pools.get_mut(group) else { return Vec::new() };
+        let (kept, unwanted): (Vec<_>, Vec<_>) = pool.ids.drain(..).partition(|(id, _)| wanted(id));
+        pool.ids = kept.into();
+        self.replace(group);
+        unwanted.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// A course is due: its next call carries `size` ids, the oldest of which waits since `since`.
+    pub fn push_course(&mut self, key: CallKey, since: Moment, size: usize) {
+        if size >= MAX_IDS_PER_CALL {
+            self.full.insert((since, Lot::Course(key)));
+        } else {
+            self.part_filled.insert((since, Lot::Course(key)));
+            self.part_filled_courses.insert((since, key));
+        }
+    }
+
+    /// Whether a permit would be spent now. `idle`: no call is under way.
+    pub fn ready(&self, now: Moment, idle: bool) -> bool {
+        !self.full.is_empty()
+            || !self.part_filled_courses.is_empty()
+            || self.part_filled.first().is_some_and(|(since, _)| idle || *since + self.linger <= now)
+    }
+
+    /// When a lot that is not ready now will be, if only time is missing.
+    pub fn ready_at(&self) -> Option<Moment> {
+        self.part_filled.first().map(|(since, _)| *since + self.linger)
+    }
+
+    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `replace`.
+    pub fn choose(&mut self, now: Moment, idle: bool) -> Option<(Lot, SealReason)> {
+        let oldest_part = self.part_filled.first();
+        let overdue = oldest_part.is_some_and(|(since, _)| *since + self.max_wait <= now);
+        self.permits_since_overdue = self.permits_since_overdue.saturating_add(1);
+        if let Some((since, lot)) = self.full.first().cloned()
+            && !(overdue && self.permits_since_overdue >= self.overdue_share)
+        {
+            let reason = if let Lot::Course(_) = lot { SealReason::Again } else { SealReason::Full };
+            self.take(since, &lot);
+            return Some((lot, reason));
+        }
+        let (since, lot) = match oldest_part {
+            Some((since, lot)) if idle || *since + self.linger <= now => (*since, lot.clone()),
+            _ => {
+                let (since, key) = self.part_filled_courses.first().copied()?;
+                (since, Lot::Course(key))
+            }
+        };
+        let reason = match lot {
+            Lot::Course(_) => SealReason::Again,
+            Lot::Group(_) if overdue => SealReason::Overdue,
+            Lot::Group(_) if since + self.linger <= now => SealReason::Linger,
+            Lot::Group(_) => SealReason::Idle,
+        };
+        self.permits_since_overdue = 0;
+        self.take(since, &lot);
+        Some((lot, reason))
+    }
+
+    fn take(&mut self, since: Moment, lot: &Lot) {
+        if let Lot::Course(key) = lot {
+            self.full.remove(&(since, lot.clone()));
+            self.part_filled.remove(&(since, lot.clone()));
+            self.part_filled_courses.remove(&(since, *key));
+        }
+    }
+
+    /// Since when the oldest fresh id or due course waits.
+    pub fn oldest(&self) -> Option<Moment> {
+        let full = self.full.first().map(|(since, _)| *since);
+        let part = self.part_filled.first().map(|(since, _)| *since);
+        full.into_iter().chain(part).min()
+    }
+}

@@ -1,0 +1,55 @@
+//! A course: a sealed batch's way through retries and splits, until each of its ids has an outcome.
+
+use std::sync::Arc;
+
+use super::Moment;
+use super::split::Split;
+use crate::contract::{GroupKey, InstanceId};
+
+/// Names a course, and the one call that it may have under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallKey(pub(super) u64);
+
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Call all of them, again if need be.
+    Whole(Vec<InstanceId>),
+    /// Find out which of them the API refuses.
+    Split(Split),
+}
+
+#[derive(Debug)]
+pub(super) struct Course {
+    pub group: Arc<GroupKey>,
+    /// Since when the oldest id waits.
+    pub since: Moment,
+    pub plan: Plan,
+    /// Failed calls, and split budgets spent.
+    pub attempts: u32,
+    pub first_failure: Option<Moment>,
+}
+
+impl Course {
+    /// What the next call carries.
+    pub fn asked(&self) -> &[InstanceId] {
+        match &self.plan {
+            Plan::Whole(ids) => ids,
+            Plan::Split(split) => split.asked().unwrap_or_default(),
+        }
+    }
+
+    /// Every id without an outcome.
+    pub fn open(&self) -> Vec<InstanceId> {
+        match &self.plan {
+            Plan::Whole(ids) => ids.clone(),
+            Plan::Split(split) => split.open(),
+        }
+    }
+
+    pub fn retain(&mut self, wanted: impl Fn(&InstanceId) -> bool) {
+        match &mut self.plan {
+            Plan::Whole(ids) => ids.retain(wanted),
+            Plan::Split(split) => split.retain(wanted),
+        }
+    }
+}

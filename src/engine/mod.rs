@@ -1,0 +1,436 @@
+//! The heart: what to call next, and what a verdict means for every id. One engine serves one account.
+//!
+//! Pure: no I/O, no clock of its own, no async. It takes events (a job is admitted, a permit is there, a verdict came) with
+//! the time at which they happen, and answers with calls to make and jobs that are finished.
+//!
+//! ```text
+//! admit ──> flight ──> pool ──(permit)──> batch ──call──> verdict ──> outcome ──> ledger ──> finished job
+//!                                           ^                            |
+//!                                           '───── course: again, or in parts
+//! ```
+//!
+//! An id has one flight however many jobs want it. A sealed batch has a course: the way through retries and splits
+//! until each of its ids has an outcome. Ids of a course never go back to a pool, so a suspect never meets a fresh id.
+
+mod backlog;
+mod course;
+mod flight;
+mod ledger;
+mod protection;
+#[cfg(test)]
+mod simulation;
+mod split;
+mod verdict;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use backlog::SealReason;
+pub use course::CallKey;
+pub use ledger::{FinishedJob, JobKey};
+pub use protection::{InvalidProtection, Protection};
+
+use backlog::{Backlog, Lot};
+use course::{Course, Plan};
+use flight::{Flight, Phase, Waiter};
+use ledger::Ledger;
+
+use crate::contract::{Batch, Evidence, GroupKey, InstanceId, InstanceOutcome, MAX_IDS_PER_CALL, Outcome};
+
+/// How soon an expired job is looked at again whose id is in a call that is under way.
+const CALL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time since the worker's start, as the caller's monotonic clock tells it.
+pub type Moment = Duration;
+
+/// How long to wait before the given attempt (1 is the first retry).
+pub type Delays = Box<dyn FnMut(u32) -> Duration + Send>;
+
+/// The engine's own settings.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// How long a part-filled batch waits for company.
+    pub linger: Duration,
+    /// After which a part-filled batch is served though full ones wait.
+    pub max_wait: Duration,
+    /// While full batches wait, at most every n-th permit goes to an overdue one.
+    pub overdue_share: u32,
+    /// Calls that one refused batch may cost before it has to wait like a failed one.
+    pub split_budget: u32,
+    /// Failed calls (or spent split budgets) after which ids are `Unresolved`.
+    pub max_attempts: u32,
+    /// The same, in time since the first failure.
+    pub max_age: Duration,
+    /// Whether a refused call is known to have released nothing.
+    pub atomic: bool,
+}
+
+/// A job as the engine needs it.
+#[derive(Debug)]
+pub struct NewJob {
+    pub group: Arc<GroupKey>,
+    /// No id twice.
+    pub ids: Vec<InstanceId>,
+    /// Ids that an earlier call may have released.
+    pub suspects: Suspects,
+    /// Answer what would be called, and call nothing.
+    pub dry_run: bool,
+    pub expires_at: Option<Moment>,
+}
+
+/// Which ids of a new job an earlier call may have released.
+#[derive(Debug)]
+pub enum Suspects {
+    /// A redelivered job: an earlier worker may have begun it.
+    All,
+    These(HashSet<InstanceId>),
+}
+
+/// A call to make, now: the permit is spent.
+#[derive(Debug)]
+pub struct Call {
+    pub key: CallKey,
+    pub batch: Batch,
+    /// Failed calls of this batch so far.
+    pub attempt: u32,
+    pub reason: SealReason,
+    /// How long the batch's oldest id has waited.
+    pub waited: Duration,
+}
+
+/// The pure heart of a lane.
+pub struct Engine {
+    settings: EngineSettings,
+    protection: Protection,
+    delays: Delays,
+    ledger: Ledger,
+    flights: HashMap<InstanceId, Flight>,
+    backlog: Backlog,
+    courses: HashMap<CallKey, Course>,
+    next_course: u64,
+    calls_under_way: usize,
+    /// Courses that wait for their next attempt.
+    retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
+}
+
+impl Engine {
+    pub fn new(settings: EngineSettings, protection: Protection, delays: Delays) -> Self {
+        Self {
+            backlog: Backlog::new(settings.linger, settings.max_wait, settings.overdue_share),
+            settings,
+            protection,
+            delays,
+            ledger: Ledger::default(),
+            flights: HashMap::new(),
+            courses: HashMap::new(),
+            next_course: 0,
+            calls_under_way: 0,
+            retries: BinaryHeap::new(),
+        }
+    }
+
+    /// Takes a job. Ids that need no call have their outcome at once.
+    pub fn admit(&mut self, job: NewJob, now: Moment) -> JobKey {
+        let NewJob { group, ids, suspects, dry_run, expires_at } = job;
+        let key = self.ledger.open(ids.clone(), expires_at);
+        for (slot, id) in ids.into_iter().enumerate() {
+            let suspect = match &suspects {
+                Suspects::All => true,
+                Suspects::These(ids) => ids.contains(&id),
+            };
+            let waiter = Waiter { job: key, slot };
+            if self.protection.covers(&id) {
+                self.settle_waiter(waiter, Outcome::Refused, suspect, &protected());
+            } else if dry_run {
+                let evidence = Evidence::own("DryRun", format!("would be released in a call of {group}"));
+                self.settle_waiter(waiter, Outcome::DryRun, suspect, &evidence);
+            } else {
+                self.join(&group, id, waiter, suspect, now);
+            }
+        }
+        key
+    }
+
+    fn join(&mut self, group: &Arc<GroupKey>, id: InstanceId, waiter: Waiter, suspect: bool, now: Moment) {
+        match self.flights.get_mut(&id) {
+            Some(flight) if flight.group == *group => {
+                flight.suspect |= suspect;
+                flight.unknown |= suspect;
+                flight.waiters.push(waiter);
+            }
+            Some(flight) => flight.later.push((Arc::clone(group), waiter)),
+            None => {
+                self.flights.insert(id.clone(), Flight::new(Arc::clone(group), suspect, vec![waiter]));
+                self.backlog.push(group, id, now);
+            }
+        }
+    }
+
+    /// Lets time pass: due retries become ready, jobs past their `NotAfter` are answered.
+    pub fn advance(&mut self, now: Moment) {
+        while let Some(Reverse((at, key))) = self.retries.peek().copied()
+            && at <= now
+        {
+            self.retries.pop();
+            self.make_ready(key);
+        }
+        for job in self.ledger.take_expired(now) {
+            self.expire(job, now);
+        }
+    }
+
+    /// Whether a permit would be spent now.
+    pub fn ready(&self, now: Moment) -> bool {
+        self.backlog.ready(now, self.calls_under_way == 0)
+    }
+
+    /// When something is due that waits for nothing but time.
+    pub fn wakes_at(&self) -> Option<Moment> {
+        let retry = self.retries.peek().map(|Reverse((at, _))| *at);
+        retry.into_iter().chain(self.ledger.next_expiry()).chain(self.backlog.ready_at()).min()
+    }
+
+    /// A permit is in hand: seals the batch whose turn it is. `None` if every waiting id has turned out not to be wanted.
+    pub fn seal(&mut self, now: Moment) -> Option<Call> {
+        loop {
+            let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
+            let key = match lot {
+                Lot::Course(key) => key,
+                Lot::Group(group) => match self.seal_pool(&group, now) {
+                    Some(key) => key,
+                    None => continue,
+                },
+            };
+            if let Some(call) = self.call(key, reason, now) {
+                return Some(call);
+            }
+        }
+    }
+
+    /// Fills a new course from a pool; guards are asked again for every id.
+    fn seal_pool(&mut self, group: &Arc<GroupKey>, now: Moment) -> Option<CallKey> {
+        let mut ids = Vec::new();
+        let mut since = now;
+        while ids.len() < MAX_IDS_PER_CALL {
+            let Some((id, arrived)) = self.backlog.pop(group) else { break };
+            if self.admissible(&id, now) {
+                since = since.min(arrived);
+                ids.push(id);
+            }
+        }
+        self.backlog.replace(group);
+        if ids.is_empty() {
+            return None;
+        }
+        self.next_course += 1;
+        let key = CallKey(self.next_course);
+        let plan = Plan::Whole(ids);
+        self.courses.insert(key, Course { group: Arc::clone(group), since, plan, attempts: 0, first_failure: None });
+        Some(key)
+    }
+
+    /// Turns what a course asks next into a call. Whoever is no longer admissible leaves the course.
+    fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
+        if reason == SealReason::Again {
+            let asked = self.courses.get(&key)?.asked().to_vec();
+            let kept: HashSet<_> = asked.iter().filter(|id| self.admissible(id, now)).cloned().collect();
+            if kept.len() < asked.len() {
+                let gone: HashSet<_> = asked.into_iter().filter(|id| !kept.contains(id)).collect();
+                self.courses.get_mut(&key)?.retain(|id| !gone.contains(id));
+                // What is asked next may be other ids: they must pass the guards as well.
+                self.make_ready(key);
+                return None;
+            }
+        }
+        let course = self.courses.get(&key)?;
+        let batch = Batch::new(Arc::clone(&course.group), course.asked().to_vec()).ok()?;
+        let (attempt, waited) = (course.attempts, now.saturating_sub(course.since));
+        for id in batch.ids() {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.phase = Phase::Called;
+                flight.calls += 1;
+                for waiter in &flight.waiters {
+                    if let Some(entry) = self.ledger.get_mut(waiter.job) {
+                        entry.begun = true;
+                    }
+                }
+            }
+        }
+        self.calls_under_way += 1;
+        Some(Call { key, batch, attempt, reason, waited })
+    }
+
+    /// The guards at the seal: is the id unprotected, and does a live job want it? If not it gets its outcome here.
+    fn admissible(&mut self, id: &InstanceId, now: Moment) -> bool {
+        if self.protection.covers(id) {
+            self.end(id, now, |suspect| match suspect {
+                false => InstanceOutcome { outcome: Outcome::Refused, presumed: false, suspect, evidence: protected() },
+                true => ledger::outcome(Outcome::Unresolved, suspect, &protected()),
+            });
+            return false;
+        }
+        let Some(flight) = self.flights.get_mut(id) else { return false };
+        let ledger = &self.ledger;
+        let expired =
+            |waiter: &Waiter| ledger.get(waiter.job).and_then(|entry| entry.expires_at).is_some_and(|at| at <= now);
+        if flight.waiters.iter().any(expired) {
+            let (late, live) = std::mem::take(&mut flight.waiters).into_iter().partition(expired);
+            flight.waiters = live;
+            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
+            self.answer_late(late, suspect, calls, failed);
+        }
+        if self.flights.get(id).is_some_and(|flight| !flight.waiters.is_empty()) {
+            return true;
+        }
+        self.land(id, now);
+        false
+    }
+
+    fn answer_late(&mut self, late: Vec<Waiter>, suspect: bool, calls: u32, failed: Option<Moment>) {
+        for waiter in late {
+            let outcome = match suspect {
+                false => ledger::outcome(Outcome::Expired, suspect, &expired()),
+                true => ledger::outcome(Outcome::Unresolved, suspect, &expired()),
+            };
+            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
+        }
+    }
+
+    /// A job's `NotAfter` has passed: answers for every id of it that is not in a call right now.
+    fn expire(&mut self, job: JobKey, now: Moment) {
+        let mut pools = HashSet::new();
+        for (slot, id) in self.ledger.open_ids(job) {
+            let Some(flight) = self.flights.get_mut(&id) else { continue };
+            if flight.phase == Phase::Called && flight.waiters.iter().any(|waiter| waiter.job == job) {
+                self.ledger.expire_again(job, now + CALL_PATIENCE);
+                continue;
+            }
+            flight.leave(job);
+            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
+            if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
+                pools.insert(Arc::clone(&flight.group));
+            }
+            self.answer_late(vec![Waiter { job, slot }], suspect, calls, failed);
+        }
+        self.sweep(pools, now);
+    }
+
+    /// Removes pooled flights that nobody wants any more.
+    fn sweep(&mut self, pools: HashSet<Arc<GroupKey>>, now: Moment) {
+        for group in pools {
+            let flights = &self.flights;
+            let wanted = |id: &InstanceId| flights.get(id).is_some_and(|flight| !flight.waiters.is_empty());
+            for id in self.backlog.sweep(&group, wanted) {
+                self.land(&id, now);
+            }
+        }
+    }
+
+    /// Ends a flight with an outcome for everyone who waits for it.
+    fn end(&mut self, id: &InstanceId, now: Moment, outcome: impl FnOnce(bool) -> InstanceOutcome) {
+        let Some(flight) = self.flights.get_mut(id) else { return };
+        let waiters = std::mem::take(&mut flight.waiters);
+        let (calls, failed) = (flight.calls, flight.first_failure);
+        let outcome = outcome(flight.suspect);
+        if let [waiter] = waiters[..] {
+            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
+        } else {
+            for waiter in waiters {
+                self.ledger.settle(waiter.job, waiter.slot, outcome.clone(), calls, failed);
+            }
+        }
+        self.land(id, now);
+    }
+
+    /// A flight is over; the next group that wants the id begins its own.
+    fn land(&mut self, id: &InstanceId, now: Moment) {
+        let Some(flight) = self.flights.remove(id) else { return };
+        let Some((group, _)) = flight.later.first() else { return };
+        let group = Arc::clone(group);
+        let (same, other) = flight.later.into_iter().partition(|(other, _)| *other == group);
+        let waiters = Vec::into_iter(same).map(|(_, waiter)| waiter).collect();
+        // An id that one of our calls was about is suspect for the next group too: what is gone may be our doing.
+        let mut next = Flight::new(Arc::clone(&group), flight.suspect || flight.calls > 0, waiters);
+        next.later = other;
+        self.flights.insert(id.clone(), next);
+        self.backlog.push(&group, id.clone(), now);
+    }
+
+    fn settle_waiter(&mut self, waiter: Waiter, outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) {
+        self.ledger.settle(waiter.job, waiter.slot, ledger::outcome(outcome, suspect, evidence), 0, None);
+    }
+
+    fn make_ready(&mut self, key: CallKey) {
+        let Some(course) = self.courses.get(&key) else { return };
+        match course.asked().len() {
+            0 => drop(self.courses.remove(&key)),
+            size => self.backlog.push_course(key, course.since, size),
+        }
+    }
+
+    /// Jobs whose every id has an outcome, once each.
+    pub fn take_finished(&mut self) -> Vec<FinishedJob> {
+        self.ledger.take_finished()
+    }
+
+    /// Lets go of jobs that no call was made for; they can be given back as they came.
+    pub fn withdraw_unbegun(&mut self, now: Moment) -> Vec<JobKey> {
+        let keys: Vec<_> = self.ledger.keys().filter(|(_, entry)| !entry.begun).map(|(key, _)| key).collect();
+        self.forget(&keys, now);
+        keys
+    }
+
+    /// Lets go of every job.
+    pub fn withdraw_all(&mut self, now: Moment) -> Vec<JobKey> {
+        let keys: Vec<_> = self.ledger.keys().map(|(key, _)| key).collect();
+        self.forget(&keys, now);
+        keys
+    }
+
+    /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.
+    pub fn forget(&mut self, jobs: &[JobKey], now: Moment) {
+        let mut pools = HashSet::new();
+        for job in jobs {
+            for (_, id) in self.ledger.open_ids(*job) {
+                let Some(flight) = self.flights.get_mut(&id) else { continue };
+                flight.leave(*job);
+                if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
+                    pools.insert(Arc::clone(&flight.group));
+                }
+            }
+            self.ledger.forget(*job);
+        }
+        self.sweep(pools, now);
+    }
+
+    /// Ids without an outcome.
+    pub fn pending_ids(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Jobs without a result.
+    pub fn pending_jobs(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// How long the oldest id without an outcome has waited.
+    pub fn oldest_age(&self, now: Moment) -> Duration {
+        let courses = self.courses.values().map(|course| course.since);
+        courses.chain(self.backlog.oldest()).min().map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// Calls without a verdict.
+    pub fn calls_under_way(&self) -> usize {
+        self.calls_under_way
+    }
+}
+
+fn protected() -> Arc<Evidence> {
+    Evidence::own("Protected", "safety.protected covers this id")
+}
+
+fn expired() -> Arc<Evidence> {
+    Evidence::own("NotAfter", "the job's NotAfter has passed")
+}

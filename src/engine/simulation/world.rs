@@ -1,0 +1,106 @@
+//! The world that the engine is simulated in: an API with an inventory of its own, whose every answer may be a lie of
+//! the kinds that a network tells.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::contract::{Batch, Evidence, InstanceId, Refusal, Verdict};
+use crate::engine::Moment;
+
+/// How often which fault happens, out of a thousand calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    pub throttled: u16,
+    pub account: u16,
+    pub transient: u16,
+    /// The call lands and its answer is lost.
+    pub ghost: u16,
+    /// The call is lost and nobody says so.
+    pub lost: u16,
+}
+
+impl Faults {
+    pub const NONE: Self = Self { throttled: 0, account: 0, transient: 0, ghost: 0, lost: 0 };
+}
+
+/// What an instance is like, told by its id's first letter so that a failing seed can be read.
+pub fn is_gone_from_the_start(id: &InstanceId) -> bool {
+    id.as_str().starts_with('g')
+}
+
+pub fn is_refused(id: &InstanceId) -> bool {
+    id.as_str().starts_with('f')
+}
+
+pub fn is_unlisted(id: &InstanceId) -> bool {
+    id.as_str().starts_with('u')
+}
+
+#[derive(Debug)]
+pub struct Api {
+    pub atomic: bool,
+    pub faults: Faults,
+    /// Ids released, and when.
+    pub released: HashMap<InstanceId, Moment>,
+    pub calls: u64,
+}
+
+impl Api {
+    pub fn new(atomic: bool, faults: Faults) -> Self {
+        Self { atomic, faults, released: HashMap::new(), calls: 0 }
+    }
+
+    pub fn is_gone(&self, id: &InstanceId) -> bool {
+        is_gone_from_the_start(id) || self.released.contains_key(id)
+    }
+
+    /// Carries a call out, or not, and answers, or lies.
+    pub fn call(&mut self, batch: &Batch, random: &mut fastrand::Rng, now: Moment) -> Verdict {
+        self.calls += 1;
+        let Faults { throttled, account, transient, ghost, lost } = self.faults;
+        let mut falls_on = |share: u16| random.u16(0..1000) < share;
+        if falls_on(throttled) {
+            return Verdict::Throttled(Evidence::own("Throttling.User", "slow down"));
+        }
+        if falls_on(account) {
+            return Verdict::Account(Evidence::own("NoPermission", "ask your administrator"));
+        }
+        if falls_on(transient) {
+            return Verdict::Transient(Evidence::own("ServiceUnavailable", "later"));
+        }
+        if falls_on(lost) {
+            return Verdict::Unknown(Evidence::own("TimedOut", "no answer"));
+        }
+        let honest = self.carry_out(batch, now);
+        if falls_on(ghost) { Verdict::Unknown(Evidence::own("TimedOut", "no answer")) } else { honest }
+    }
+
+    fn carry_out(&mut self, batch: &Batch, now: Moment) -> Verdict {
+        if batch.group().product_code.as_str() == "unsupported" {
+            return Verdict::Refused(Refusal::Request, Evidence::own("ProductNotSupported", "never"));
+        }
+        let fault = batch.ids().iter().find_map(|id| {
+            if self.is_gone(id) {
+                Some((Refusal::Gone, "ResourceNotExists"))
+            } else if is_refused(id) {
+                Some((Refusal::Instance, "InvalidOwner"))
+            } else if is_unlisted(id) {
+                Some((Refusal::Unlisted, "Strange"))
+            } else {
+                None
+            }
+        });
+        if fault.is_none() || !self.atomic {
+            let good: HashSet<_> = batch
+                .ids()
+                .iter()
+                .filter(|id| !self.is_gone(id) && !is_refused(id) && !is_unlisted(id))
+                .cloned()
+                .collect();
+            self.released.extend(good.into_iter().map(|id| (id, now)));
+        }
+        match fault {
+            Some((refusal, code)) => Verdict::Refused(refusal, Evidence::own(code, "some instance of the batch")),
+            None => Verdict::Released(Evidence::own("Success", "done")),
+        }
+    }
+}

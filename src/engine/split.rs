@@ -1,0 +1,368 @@
+//! The search for the ids that make a batch refused, with as few calls as possible. Pure: it asks about ids and is told
+//! whether the API took them. It must not know jobs, time or permits.
+//!
+//! A refusal says that *some* id is at fault. So one half is asked; if it is good the other holds the culprit and need
+//! not be asked whole again, and if it is bad nothing is known of the other, which waits with other such leftovers until
+//! they travel together in the end.
+//!
+//! A refusal is **ambiguous** where it may be no single id's fault: an unlisted code may mean the request, and "gone"
+//! may mean that an earlier call has released everything. Then the second half is asked too, before anything is inferred.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::contract::{Evidence, InstanceId, Refusal};
+
+/// What a refused question was answered with.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub refusal: Refusal,
+    pub evidence: Arc<Evidence>,
+    /// Whether an earlier delivery, or a call of unknown fate, may have released any id asked about.
+    pub suspects: bool,
+}
+
+/// What is known of ids after an answer.
+#[derive(Debug, Clone)]
+pub(super) enum Finding {
+    /// The API took them.
+    Released(Vec<InstanceId>),
+    /// Each of them is refused for itself.
+    Culprits(Vec<InstanceId>, Answer),
+}
+
+/// What is asked now.
+#[derive(Debug, Clone)]
+enum Question {
+    /// Half of a guilty part.
+    Half { asked: Vec<InstanceId>, other: Vec<InstanceId>, guilt: Answer },
+    /// The other half, because the first one's refusal was ambiguous.
+    OtherHalf { asked: Vec<InstanceId>, first: Vec<InstanceId>, guilt: Answer },
+    /// Leftovers of which nothing is known.
+    Leftovers(Vec<InstanceId>),
+    /// One of those that must be asked one by one.
+    Single(InstanceId),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Split {
+    question: Option<Question>,
+    leftovers: Vec<InstanceId>,
+    singles: VecDeque<InstanceId>,
+    /// An unlisted code has proved to depend on the ids.
+    instance_level: bool,
+    /// A refused call is known to have released nothing: somebody vouches for it, or a part of it proved to be there.
+    atomic: bool,
+    calls_left: u32,
+}
+
+impl Split {
+    /// Begins with a part that was refused as a whole: at least two ids.
+    pub fn begin(ids: Vec<InstanceId>, answer: Answer, atomic: bool, budget: u32) -> (Self, Vec<Finding>) {
+        let mut split = Self {
+            question: None,
+            leftovers: Vec::new(),
+            singles: VecDeque::new(),
+            instance_level: false,
+            atomic,
+            calls_left: budget,
+        };
+        let mut findings = Vec::new();
+        split.guilty(ids, answer, &mut findings);
+        split.advance();
+        (split, findings)
+    }
+
+    /// The ids that the next call must carry; `None` when nothing is left to ask.
+    pub fn asked(&self) -> Option<&[InstanceId]> {
+        match self.question.as_ref()? {
+            Question::Half { asked, .. } | Question::OtherHalf { asked, .. } | Question::Leftovers(asked) => {
+                Some(asked)
+            }
+            Question::Single(id) => Some(std::slice::from_ref(id)),
+        }
+    }
+
+    /// Whether the budget is spent. `renew` goes on all the same.
+    pub fn exhausted(&self) -> bool {
+        self.calls_left == 0
+    }
+
+    pub fn renew(&mut self, budget: u32) {
+        self.calls_left = budget;
+    }
+
+    /// Every id that has no finding yet.
+    pub fn open(&self) -> Vec<InstanceId> {
+        let mut open = Vec::new();
+        match &self.question {
+            Some(Question::Half { asked, other, .. }) => open.extend(asked.iter().chain(other).cloned()),
+            Some(Question::OtherHalf { asked, first, .. }) => open.extend(first.iter().chain(asked).cloned()),
+            Some(Question::Leftovers(ids)) => open.extend(ids.iter().cloned()),
+            Some(Question::Single(id)) => open.push(id.clone()),
+            None => {}
+        }
+        open.extend(self.leftovers.iter().chain(&self.singles).cloned());
+        open
+    }
+
+    /// Ids have left (protected by now, or wanted by nobody). What was inferred from their presence is void.
+    pub fn retain(&mut self, wanted: impl Fn(&InstanceId) -> bool) {
+        let singles: VecDeque<_> = std::mem::take(&mut self.singles).into_iter().filter(&wanted).collect();
+        let single = match self.question.take() {
+            Some(Question::Single(id)) => Some(id).filter(&wanted),
+            question => {
+                self.question = question;
+                None
+            }
+        };
+        let mut leftovers = self.open();
+        leftovers.retain(&wanted);
+        self.leftovers = leftovers;
+        self.question = None;
+        self.singles = single.into_iter().chain(singles).collect();
+        self.advance();
+    }
+
+    /// The API took what was asked.
+    pub fn released(&mut self) -> Vec<Finding> {
+        self.calls_left = self.calls_left.saturating_sub(1);
+        self.atomic = true;
+        let mut findings = Vec::new();
+        match self.question.take() {
+            // One half is taken where the whole was refused: so the refusal does depend on the ids.
+            Some(
+                Question::Half { asked, other: guilty, guilt } | Question::OtherHalf { asked, first: guilty, guilt },
+            ) => {
+                self.instance_level = true;
+                findings.push(Finding::Released(asked));
+                self.guilty(guilty, guilt, &mut findings);
+            }
+            Some(Question::Leftovers(ids)) => findings.push(Finding::Released(ids)),
+            Some(Question::Single(id)) => findings.push(Finding::Released(vec![id])),
+            None => {}
+        }
+        self.advance();
+        findings
+    }
+
+    /// The API refused what was asked.
+    pub fn refused(&mut self, answer: Answer) -> Vec<Finding> {
+        self.calls_left = self.calls_left.saturating_sub(1);
+        let mut findings = Vec::new();
+        if answer.refusal == Refusal::Request {
+            findings.push(Finding::Culprits(self.open(), answer));
+            self.question = None;
+            self.leftovers.clear();
+            self.singles.clear();
+            return findings;
+        }
+        match self.question.take() {
+            Some(Question::Half { asked, other, .. }) => {
+                if self.ambiguous(&answer) {
+                    self.question = Some(Question::OtherHalf { asked: other, first: asked, guilt: answer });
+                    return findings;
+                }
+                self.leftovers.extend(other);
+                self.guilty(asked, answer, &mut findings);
+            }
+            Some(Question::OtherHalf { asked, first, guilt }) => {
+                self.both_refused(first, guilt, asked, answer, &mut findings);
+            }
+            Some(Question::Leftovers(ids)) => self.guilty(ids, answer, &mut findings),
+            Some(Question::Single(id)) => findings.push(Finding::Culprits(vec![id], answer)),
+            None => {}
+        }
+        self.advance();
+        findings
+    }
+
+    fn ambiguous(&self, answer: &Answer) -> bool {
+        match answer.refusal {
+            Refusal::Unlisted => !self.instance_level,
+            Refusal::Gone => answer.suspects || !self.atomic,
+            Refusal::Request | Refusal::Instance => false,
+        }
+    }
+
+    fn both_refused(
+        &mut self,
+        first: Vec<InstanceId>,
+        guilt: Answer,
+        second: Vec<InstanceId>,
+        answer: Answer,
+        findings: &mut Vec<Finding>,
+    ) {
+        let same_code = guilt.evidence.code == answer.evidence.code;
+        match (guilt.refusal, answer.refusal) {
+            (Refusal::Gone, Refusal::Gone) => self.singles.extend(first.into_iter().chain(second)),
+            (Refusal::Unlisted, Refusal::Unlisted) if same_code => {
+                let answer = Answer { refusal: Refusal::Request, ..answer };
+                let everything = first.into_iter().chain(second).chain(std::mem::take(&mut self.leftovers));
+                findings.push(Finding::Culprits(everything.collect(), answer));
+            }
+            _ => {
+                self.leftovers.extend(second);
+                self.guilty(first, guilt, findings);
+            }
+        }
+    }
+
+    /// A part holds a culprit: name it if it is alone or named by the API, else ask one half.
+    fn guilty(&mut self, mut ids: Vec<InstanceId>, guilt: Answer, findings: &mut Vec<Finding>) {
+        if ids.len() <= 1 {
+            findings.push(Finding::Culprits(ids, guilt));
+            return;
+        }
+        let (named, unnamed): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| names(&guilt.evidence, id));
+        if !named.is_empty() && !unnamed.is_empty() {
+            findings.push(Finding::Culprits(named, guilt));
+            self.leftovers.extend(unnamed);
+            return;
+        }
+        let other = ids.split_off(ids.len() / 2);
+        self.question = Some(Question::Half { asked: ids, other, guilt });
+    }
+
+    fn advance(&mut self) {
+        if self.question.is_some() {
+            return;
+        }
+        self.question = if !self.leftovers.is_empty() {
+            Some(Question::Leftovers(std::mem::take(&mut self.leftovers)))
+        } else {
+            self.singles.pop_front().map(Question::Single)
+        };
+    }
+}
+
+/// Whether a message names an id: as a whole word, so that `i-1` is not found in `i-12`.
+fn names(evidence: &Evidence, id: &InstanceId) -> bool {
+    let Some(message) = &evidence.message else { return false };
+    let part_of_an_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    message.match_indices(id.as_str()).any(|(start, found)| {
+        let before = message[..start].chars().next_back();
+        let after = message[start + found.len()..].chars().next();
+        !before.is_some_and(part_of_an_id) && !after.is_some_and(part_of_an_id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(range: std::ops::Range<usize>) -> Vec<InstanceId> {
+        range.map(|n| InstanceId::new(format!("i-{n}")).unwrap()).collect()
+    }
+
+    fn answer(refusal: Refusal, suspects: bool) -> Answer {
+        Answer { refusal, evidence: Evidence::own("Code", "no names here"), suspects }
+    }
+
+    /// Runs a split against an atomic API where `bad` ids are refused; returns the calls made after the first refusal.
+    fn calls(count: usize, bad: &[usize], refusal: Refusal, suspects: bool) -> (u32, Vec<InstanceId>) {
+        let bad: Vec<_> = bad.iter().map(|n| InstanceId::new(format!("i-{n}")).unwrap()).collect();
+        let (mut split, mut findings) = Split::begin(ids(0..count), answer(refusal, suspects), true, 1000);
+        let mut calls = 0;
+        while let Some(asked) = split.asked() {
+            calls += 1;
+            assert!(calls < 1000, "no end");
+            let refused = asked.iter().any(|id| bad.contains(id));
+            findings.extend(if refused { split.refused(answer(refusal, suspects)) } else { split.released() });
+        }
+        let (mut culprits, mut seen) = (Vec::new(), 0);
+        for finding in findings {
+            match finding {
+                Finding::Released(ids) => {
+                    seen += ids.len();
+                    assert!(ids.iter().all(|id| !bad.contains(id)));
+                }
+                Finding::Culprits(ids, _) => {
+                    seen += ids.len();
+                    culprits.extend(ids);
+                }
+            }
+        }
+        assert_eq!(seen, count, "every id has exactly one finding");
+        culprits.sort();
+        (calls, culprits)
+    }
+
+    #[test]
+    fn one_bad_id_in_a_hundred_is_found_with_at_most_eight_extra_calls_on_average_and_fourteen_at_worst() {
+        for (refusal, suspects) in [(Refusal::Instance, false), (Refusal::Gone, false), (Refusal::Instance, true)] {
+            let costs: Vec<u32> = (0..100)
+                .map(|bad| {
+                    let (calls, culprits) = calls(100, &[bad], refusal, suspects);
+                    assert_eq!(culprits, [InstanceId::new(format!("i-{bad}")).unwrap()]);
+                    calls
+                })
+                .collect();
+            let mean = f64::from(costs.iter().sum::<u32>()) / 100.0;
+            assert!(mean <= 8.0, "{refusal:?}: mean {mean}");
+            assert!(costs.iter().all(|cost| *cost <= 14), "{refusal:?}: {costs:?}");
+        }
+    }
+
+    #[test]
+    fn an_unlisted_code_that_depends_on_one_id_is_pinned_on_it_and_one_that_does_not_is_the_requests() {
+        for bad in 0..100 {
+            let (calls, culprits) = calls(100, &[bad], Refusal::Unlisted, false);
+            assert_eq!(culprits.len(), 1);
+            assert!(calls <= 14, "{calls}");
+        }
+        let everything: Vec<usize> = (0..100).collect();
+        let (calls, culprits) = calls(100, &everything, Refusal::Unlisted, false);
+        assert_eq!((calls, culprits.len()), (2, 100));
+    }
+
+    #[test]
+    fn ids_that_are_all_gone_after_an_unknown_call_are_asked_one_by_one() {
+        let everything: Vec<usize> = (0..10).collect();
+        let (calls, culprits) = calls(10, &everything, Refusal::Gone, true);
+        assert_eq!((calls, culprits.len()), (12, 10));
+    }
+
+    #[test]
+    fn any_set_of_bad_ids_is_found_exactly() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..500 {
+            let count = random.usize(2..=100);
+            let bad: Vec<usize> = (0..count).filter(|_| random.u8(0..20) == 0).collect();
+            let refusal = if random.bool() { Refusal::Instance } else { Refusal::Gone };
+            if bad.is_empty() {
+                continue;
+            }
+            let (_, culprits) = calls(count, &bad, refusal, random.bool());
+            assert_eq!(culprits.len(), bad.len());
+        }
+    }
+
+    #[test]
+    fn ids_that_the_message_names_are_dropped_and_the_rest_travel_together() {
+        let evidence = Evidence::own("InvalidOwner", "instance i-1, i-30: not yours");
+        let refused = Answer { refusal: Refusal::Instance, evidence, suspects: false };
+        let (split, findings) = Split::begin(ids(0..40), refused, true, 32);
+        let [Finding::Culprits(culprits, _)] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(culprits.iter().map(InstanceId::as_str).collect::<Vec<_>>(), ["i-1", "i-30"]);
+        assert_eq!(split.asked().unwrap().len(), 38);
+    }
+
+    #[test]
+    fn a_message_that_echoes_every_id_names_none() {
+        let evidence = Evidence::own("InvalidOwner", "i-0,i-1,i-2,i-3");
+        let refused = Answer { refusal: Refusal::Instance, evidence, suspects: false };
+        let (split, findings) = Split::begin(ids(0..4), refused, true, 32);
+        assert!(findings.is_empty());
+        assert_eq!(split.asked().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn ids_that_leave_take_every_inference_with_them() {
+        let (mut split, _) = Split::begin(ids(0..8), answer(Refusal::Instance, false), true, 32);
+        split.retain(|id| id.as_str() != "i-0");
+        assert_eq!(split.asked().unwrap().len(), 7);
+        split.retain(|_| false);
+        assert!(split.asked().is_none() && split.open().is_empty());
+    }
+}

@@ -1,0 +1,168 @@
+//! What a verdict means for every id of its batch: an outcome, another try, or a search for the ids at fault.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::course::{CallKey, Plan};
+use super::flight::Phase;
+use super::split::{Answer, Finding, Split};
+use super::{Engine, EngineSettings, Moment, ledger};
+use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+
+impl Engine {
+    /// A call has its verdict.
+    pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
+        let Some(course) = self.courses.get(&key) else { return };
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        let asked = course.asked().to_vec();
+        for id in &asked {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.phase = Phase::Sealed;
+            }
+        }
+        match verdict {
+            Verdict::Released(evidence) => self.released(key, asked, evidence, now),
+            // The lane waits, not the batch: neither costs an attempt.
+            Verdict::Throttled(_) | Verdict::Account(_) => self.make_ready(key),
+            Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
+            Verdict::Unknown(evidence) => {
+                self.suspect(&asked, true);
+                self.failed(key, &asked, evidence, now);
+            }
+            Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
+        }
+    }
+
+    fn suspect(&mut self, ids: &[InstanceId], unknown: bool) {
+        for id in ids {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.suspect = true;
+                flight.unknown |= unknown;
+            }
+        }
+    }
+
+    fn released(&mut self, key: CallKey, asked: Vec<InstanceId>, evidence: &Arc<Evidence>, now: Moment) {
+        let Some(course) = self.courses.get_mut(&key) else { return };
+        let findings = match &mut course.plan {
+            Plan::Whole(_) => {
+                self.courses.remove(&key);
+                vec![Finding::Released(asked)]
+            }
+            Plan::Split(split) => split.released(),
+        };
+        self.conclude(findings, evidence, now);
+        self.go_on(key, evidence, now);
+    }
+
+    fn refused(
+        &mut self,
+        key: CallKey,
+        asked: Vec<InstanceId>,
+        refusal: Refusal,
+        evidence: &Arc<Evidence>,
+        now: Moment,
+    ) {
+        self.note_failure(&asked, now);
+        let alone = asked.len() == 1;
+        let suspects = asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.unknown));
+        if !self.settings.atomic && !alone && refusal != Refusal::Request {
+            self.suspect(&asked, false);
+        }
+        let answer = Answer { refusal, evidence: Arc::clone(evidence), suspects };
+        let EngineSettings { atomic, split_budget, .. } = self.settings;
+        let Some(course) = self.courses.get_mut(&key) else { return };
+        let findings = match &mut course.plan {
+            Plan::Whole(_) if alone || refusal == Refusal::Request => {
+                self.courses.remove(&key);
+                vec![Finding::Culprits(asked, answer)]
+            }
+            Plan::Whole(_) => {
+                let (split, findings) = Split::begin(asked, answer, atomic, split_budget);
+                course.plan = Plan::Split(split);
+                findings
+            }
+            Plan::Split(split) => split.refused(answer),
+        };
+        self.conclude(findings, evidence, now);
+        self.go_on(key, evidence, now);
+    }
+
+    fn conclude(&mut self, findings: Vec<Finding>, released: &Arc<Evidence>, now: Moment) {
+        for finding in findings {
+            match finding {
+                Finding::Released(ids) => {
+                    for id in &ids {
+                        self.end(id, now, |_| ledger::outcome(Outcome::Released, false, released));
+                    }
+                }
+                Finding::Culprits(ids, answer) => {
+                    for id in &ids {
+                        self.end(id, now, |suspect| culprit(&answer, suspect));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A course that is not over asks on, or waits like a failed one when its split budget is spent.
+    fn go_on(&mut self, key: CallKey, evidence: &Arc<Evidence>, now: Moment) {
+        let Some(course) = self.courses.get_mut(&key) else { return };
+        match &mut course.plan {
+            Plan::Split(split) if split.exhausted() && split.asked().is_some() => {
+                split.renew(self.settings.split_budget);
+                self.try_again_later(key, evidence, now);
+            }
+            _ => self.make_ready(key),
+        }
+    }
+
+    fn failed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
+        self.note_failure(asked, now);
+        self.try_again_later(key, evidence, now);
+    }
+
+    fn note_failure(&mut self, asked: &[InstanceId], now: Moment) {
+        for id in asked {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.first_failure.get_or_insert(now);
+            }
+        }
+    }
+
+    fn try_again_later(&mut self, key: CallKey, evidence: &Arc<Evidence>, now: Moment) {
+        let Some(course) = self.courses.get_mut(&key) else { return };
+        course.attempts += 1;
+        let first_failure = *course.first_failure.get_or_insert(now);
+        let out_of_attempts = course.attempts >= self.settings.max_attempts;
+        if out_of_attempts || now.saturating_sub(first_failure) >= self.settings.max_age {
+            let open = course.open();
+            self.courses.remove(&key);
+            for id in &open {
+                self.end(id, now, |suspect| ledger::outcome(Outcome::Unresolved, suspect, evidence));
+            }
+            return;
+        }
+        let delay = (self.delays)(course.attempts);
+        self.retries.push(Reverse((now + delay, key)));
+    }
+}
+
+/// The outcome of an id that the API refuses for itself.
+fn culprit(answer: &Answer, suspect: bool) -> InstanceOutcome {
+    let evidence = &answer.evidence;
+    match answer.refusal {
+        Refusal::Gone if suspect => InstanceOutcome {
+            outcome: Outcome::Released,
+            presumed: true,
+            suspect: false,
+            evidence: Arc::clone(evidence),
+        },
+        Refusal::Gone => ledger::outcome(Outcome::AlreadyGone, false, evidence),
+        // The API looked at this id and refused it: whatever an earlier call may have done, it is still there.
+        Refusal::Instance => ledger::outcome(Outcome::Rejected, false, evidence),
+        // These say nothing of what an earlier call may have done.
+        Refusal::Request | Refusal::Unlisted if suspect => ledger::outcome(Outcome::Unresolved, true, evidence),
+        Refusal::Request | Refusal::Unlisted => ledger::outcome(Outcome::Rejected, false, evidence),
+    }
+}
