@@ -15,6 +15,7 @@ mod redacted;
 mod settings;
 
 pub use check::{Violation, check};
+pub use duration::parse as parse_duration;
 pub use endpoint::endpoint;
 pub use keys::{Leaf, leaves};
 pub use layers::{ConfigError, Loaded, environment, load};
