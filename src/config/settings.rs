@@ -287,9 +287,10 @@ impl<'de> Deserialize<'de> for CredentialSource {
             ("default", _) => Ok(Self::Default),
             ("environment", _) => Ok(Self::Environment),
             (_, Some(name)) if !name.is_empty() => Ok(Self::Profile(name.to_owned())),
-            _ => Err(serde::de::Error::custom(format!(
-                "{text:?} is no source of credentials: write \"default\", \"environment\" or \"profile:NAME\""
-            ))),
+            // The text itself stays out of the message: it may be the secret, pasted into the wrong place.
+            _ => Err(serde::de::Error::custom(
+                "not a source of credentials: write \"default\", \"environment\" or \"profile:NAME\"",
+            )),
         }
     }
 }

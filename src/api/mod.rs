@@ -1,0 +1,3 @@
+//! ReleaseInstance: request, signature, credentials, error table, client.
+
+pub mod credentials;

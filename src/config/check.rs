@@ -1,0 +1,293 @@
+//! Rules that a type can't say: bounds, and settings that make sense only together. Each violation names the setting
+//! and the fix.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use url::Url;
+
+use super::endpoint;
+use super::{AccountSettings, BrokerSettings, LogSettings, RetrySettings, SafetySettings, Settings, WorkerSettings};
+use crate::contract::{InstanceId, MAX_IDS_PER_CALL};
+
+/// A setting that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Its path: `broker.url`.
+    pub setting: String,
+    /// What is wrong and what to write instead; never the value of a setting that may be a secret.
+    pub problem: String,
+}
+
+/// Every violation; empty if the settings make sense.
+pub fn check(settings: &Settings) -> Vec<Violation> {
+    let mut rules = Rules { section: String::new(), violations: Vec::new() };
+    rules.section("broker").broker(&settings.broker);
+    rules.section("worker").worker(&settings.worker);
+    rules.section("retry").retry(&settings.retry);
+    rules.section("safety").safety(&settings.safety);
+    rules.section("log").log(&settings.log);
+    for (name, account) in &settings.accounts {
+        rules.section(&format!("accounts.{name}")).account(account);
+    }
+    rules.violations
+}
+
+struct Rules {
+    section: String,
+    violations: Vec<Violation>,
+}
+
+impl Rules {
+    fn section(&mut self, name: &str) -> &mut Self {
+        name.clone_into(&mut self.section);
+        self
+    }
+
+    fn demand(&mut self, holds: bool, key: &str, problem: impl Into<String>) {
+        if !holds {
+            self.violations.push(Violation { setting: format!("{}.{key}", self.section), problem: problem.into() });
+        }
+    }
+
+    fn within<T: PartialOrd + std::fmt::Display>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+        let holds = range.contains(&value);
+        self.demand(holds, key, format!("is {value}: write a number from {} to {}", range.start(), range.end()));
+    }
+
+    fn some_time(&mut self, key: &str, duration: Duration) {
+        self.demand(duration >= Duration::from_millis(1), key, "is too short: write at least 1ms");
+    }
+
+    fn exists(&mut self, key: &str, file: Option<&Path>) {
+        if let Some(file) = file {
+            self.demand(file.is_file(), key, format!("names {}, which is no file here", file.display()));
+        }
+    }
+
+    fn broker(&mut self, broker: &BrokerSettings) {
+        if let Some(url) = &broker.url {
+            self.demand(
+                is_broker(url),
+                "url",
+                "must be amqp://HOST, amqps://HOST or sqlite:PATH; special characters of \
+                a password are percent-encoded",
+            );
+        }
+        self.within("prefetch", broker.prefetch, 1..=u16::MAX);
+        self.some_time("connect_timeout", broker.connect_timeout);
+        let heartbeat = Duration::from_secs(1)..=Duration::from_secs(600);
+        self.demand(heartbeat.contains(&broker.heartbeat), "heartbeat", "must be from 1s to 10m");
+
+        let tls = &broker.tls;
+        self.exists("tls.ca_file", tls.ca_file.as_deref());
+        self.exists("tls.certificate_file", tls.certificate_file.as_deref());
+        self.exists("tls.key_file", tls.key_file.as_deref());
+        const TOGETHER: &str = "is missing: a certificate and its key come together";
+        self.demand(tls.certificate_file.is_some() || tls.key_file.is_none(), "tls.certificate_file", TOGETHER);
+        self.demand(tls.key_file.is_some() || tls.certificate_file.is_none(), "tls.key_file", TOGETHER);
+        let encrypted = broker.url.as_deref().is_none_or(|url| url.starts_with("amqps:"));
+        let unused = "has settings, but broker.url is not encrypted: write amqps://, or remove them";
+        self.demand(encrypted || *tls == super::TlsSettings::default(), "tls", unused);
+    }
+
+    fn worker(&mut self, worker: &WorkerSettings) {
+        if let Some(name) = &worker.name {
+            let valid = (1..=100).contains(&name.len()) && !name.chars().any(char::is_control);
+            self.demand(valid, "name", "must be 1 to 100 bytes of text without control characters");
+        }
+        self.demand(worker.linger <= worker.max_wait, "linger", "is longer than worker.max_wait: shorten it");
+        self.within("overdue_share", worker.overdue_share, 1..=u32::MAX);
+        self.within("max_in_flight_calls", worker.max_in_flight_calls, 1..=1000);
+        self.within("split_budget", worker.split_budget, 1..=1000);
+        // The result of a job lists every id, and must fit into one message.
+        self.within("max_ids_per_job", worker.max_ids_per_job, 1..=50_000);
+        // 16 MiB is the largest message that RabbitMQ 4 takes.
+        self.within("max_message_bytes", worker.max_message_bytes, 1024..=16 * 1024 * 1024);
+        self.within("max_pending_ids", worker.max_pending_ids, MAX_IDS_PER_CALL..=100_000_000);
+        self.demand(
+            worker.max_pending_bytes >= worker.max_message_bytes,
+            "max_pending_bytes",
+            "is less than worker.max_message_bytes, so that the largest job could never be taken: raise it",
+        );
+        // The queue's own limit is 100; the worker must give up first, to say why.
+        self.within("max_deliveries", worker.max_deliveries, 1..=90);
+        self.some_time("drain_deadline", worker.drain_deadline);
+    }
+
+    fn retry(&mut self, retry: &RetrySettings) {
+        self.within("max_attempts", retry.max_attempts, 1..=1000);
+        self.some_time("max_age", retry.max_age);
+        self.some_time("initial_interval", retry.initial_interval);
+        self.within("multiplier", retry.multiplier, 1.0..=10.0);
+        let ordered = retry.initial_interval <= retry.max_interval;
+        self.demand(ordered, "max_interval", "is shorter than retry.initial_interval: lengthen it");
+    }
+
+    fn safety(&mut self, safety: &SafetySettings) {
+        for entry in &safety.protected {
+            self.demand(
+                is_protected_entry(entry),
+                "protected",
+                format!("holds {entry:?}: write a whole instance id, or the start of some and one * at its end"),
+            );
+        }
+        self.exists("protected_file", safety.protected_file.as_deref());
+    }
+
+    fn log(&mut self, log: &LogSettings) {
+        self.demand(
+            is_log_filter(&log.level),
+            "level",
+            "must be error, warn, info, debug or trace, or TARGET=LEVEL pairs with commas between",
+        );
+    }
+
+    fn account(&mut self, account: &AccountSettings) {
+        if let Some(Err(problem)) = account.endpoint.as_deref().map(endpoint) {
+            self.demand(false, "endpoint", problem);
+        }
+        self.within("burst", account.burst, 1..=1000);
+        self.some_time("connect_timeout", account.connect_timeout);
+        self.some_time("call_timeout", account.call_timeout);
+        for code in account.error_classes.keys() {
+            let exact = code.strip_suffix('*').unwrap_or(code);
+            let valid = !exact.is_empty() && exact.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+            let problem = format!("holds {code:?}: write an error code, or the start of some and one * at its end");
+            self.demand(valid, "error_classes", problem);
+        }
+    }
+}
+
+fn is_broker(url: &str) -> bool {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        return !path.is_empty();
+    }
+    Url::parse(url).is_ok_and(|url| {
+        matches!(url.scheme(), "amqp" | "amqps") && url.host_str().is_some_and(|host| !host.is_empty())
+    })
+}
+
+/// A `*` alone is allowed: it protects everything.
+fn is_protected_entry(entry: &str) -> bool {
+    let id = entry.strip_suffix('*').unwrap_or(entry);
+    entry == "*" || (!id.contains('*') && InstanceId::new(id).is_ok())
+}
+
+/// A word that is no level is a target's name to the filter, which then drops everything else: a typo's silence.
+fn is_log_filter(text: &str) -> bool {
+    let words_are_levels = text
+        .split(',')
+        .map(str::trim)
+        .all(|part| part.contains(['=', '[']) || part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok());
+    words_are_levels && tracing_subscriber::EnvFilter::try_new(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Settings of one TOML text, checked.
+    fn broken(text: &str) -> Vec<String> {
+        let settings: Settings = toml::from_str(text).unwrap();
+        check(&settings).into_iter().map(|violation| format!("{} {}", violation.setting, violation.problem)).collect()
+    }
+
+    #[test]
+    fn the_defaults_break_no_rule() {
+        assert_eq!(check(&Settings::default()), []);
+        assert_eq!(broken("[accounts.default]"), [""; 0]);
+    }
+
+    #[test]
+    fn each_rule_names_its_setting() {
+        let cases = [
+            ("broker.url", "'http://host'"),
+            ("broker.url", "''"),
+            ("broker.url", "'amqp://'"),
+            ("broker.url", "'sqlite:'"),
+            ("broker.url", "'localhost'"),
+            ("broker.prefetch", "0"),
+            ("broker.connect_timeout", "'0s'"),
+            ("broker.heartbeat", "'0s'"),
+            ("broker.heartbeat", "'1h'"),
+            ("worker.name", "''"),
+            ("worker.linger", "'11s'"),
+            ("worker.overdue_share", "0"),
+            ("worker.max_in_flight_calls", "0"),
+            ("worker.split_budget", "0"),
+            ("worker.split_budget", "1001"),
+            ("worker.max_ids_per_job", "0"),
+            ("worker.max_ids_per_job", "50001"),
+            ("worker.max_message_bytes", "100"),
+            ("worker.max_message_bytes", "20_000_000"),
+            ("worker.max_pending_ids", "99"),
+            ("worker.max_pending_bytes", "4_000_000"),
+            ("worker.max_deliveries", "0"),
+            ("worker.max_deliveries", "100"),
+            ("worker.drain_deadline", "'0s'"),
+            ("retry.max_attempts", "0"),
+            ("retry.max_age", "'0s'"),
+            ("retry.initial_interval", "'0s'"),
+            ("retry.max_interval", "'499ms'"),
+            ("retry.multiplier", "0.9"),
+            ("retry.multiplier", "10.1"),
+            ("retry.multiplier", "nan"),
+            ("safety.protected", "['']"),
+            ("safety.protected", "['i-1,i-2']"),
+            ("safety.protected", "['i 1']"),
+            ("safety.protected", "['i-*-2']"),
+            ("safety.protected", "['i-**']"),
+            ("safety.protected_file", "'/no/such/file'"),
+            ("log.level", "'inof'"),
+            ("log.level", "'info,lapin=loud'"),
+            ("accounts.vno.endpoint", "'https://host/path'"),
+            ("accounts.vno.burst", "0"),
+            ("accounts.vno.connect_timeout", "'0s'"),
+            ("accounts.vno.call_timeout", "'0s'"),
+            ("accounts.vno.error_classes", "{ '*' = 'gone' }"),
+            ("accounts.vno.error_classes", "{ 'a*b' = 'gone' }"),
+            ("accounts.vno.error_classes", "{ '' = 'gone' }"),
+            ("broker.tls.ca_file", "'/no/such/file'"),
+        ];
+        for (setting, value) in cases {
+            let found = broken(&format!("{setting} = {value}"));
+            assert_eq!(found.len(), 1, "{setting} = {value}: {found:?}");
+            assert!(found[0].starts_with(&format!("{setting} ")), "{setting} = {value}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_sense_is_taken() {
+        let cases = [
+            "broker.url = 'amqp://guest:guest@localhost:5672/%2f'",
+            "broker.url = 'amqps://[::1]/vhost?heartbeat=10'",
+            "broker.url = 'sqlite:jobs.db'",
+            "worker.linger = '0s'",
+            "safety.protected = ['*', 'i-bp67acfmxazb4ph0000a', 'rm-*']",
+            "log.level = 'bulkrelease=debug,lapin=warn'",
+            "log.level = 'WARN,bulkrelease=trace'",
+            "accounts.vno.endpoint = 'business.aliyuncs.com'",
+            "accounts.vno.error_classes = { 'Busy.*' = 'transient', 'Gone.Away' = 'gone' }",
+        ];
+        for text in cases {
+            assert_eq!(broken(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together_and_only_over_tls() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let encrypted = "broker.url = 'amqps://host'";
+        let found = broken(&format!("{encrypted}\nbroker.tls.key_file = '{path}'"));
+        assert!(found.len() == 1 && found[0].starts_with("broker.tls.certificate_file is missing"), "{found:?}");
+        let found = broken(&format!("{encrypted}\nbroker.tls.certificate_file = '{path}'"));
+        assert!(found.len() == 1 && found[0].starts_with("broker.tls.key_file is missing"), "{found:?}");
+        let found = broken(&format!("broker.url = 'amqp://host'\nbroker.tls.ca_file = '{path}'"));
+        assert!(found.len() == 1 && found[0].contains("write amqps://"), "{found:?}");
+        let both = format!("{encrypted}\nbroker.tls.key_file = '{path}'\nbroker.tls.certificate_file = '{path}'");
+        assert_eq!(broken(&both), [""; 0]);
+    }
+}
