@@ -1,5 +1,8 @@
 //! bulkrelease releases cloud instances in bulk. The map, in the order data flows.
 
+pub mod api;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod sandbox;
