@@ -15,7 +15,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse(&text).map_err(de::Error::custom)
 }
 
-fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let problem = || format!("{text:?} is no duration: write a number with a unit, such as 20ms, 5s or 2m");
     let signed: SignedDuration = text.parse().map_err(|_| problem())?;
     Duration::try_from(signed).map_err(|_| problem())

@@ -3,4 +3,5 @@
 mod duration;
 mod settings;
 
+pub use duration::parse as parse_duration;
 pub use settings::*;
