@@ -6,3 +6,5 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod engine;
+pub mod pace;
+pub mod sandbox;

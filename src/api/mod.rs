@@ -1,3 +1,15 @@
-//! ReleaseInstance: request, signature, credentials, error table, client.
+//! One `ReleaseInstance` call: building it (`request`), signing it (`signature`, `credentials`), sending it (`client`), and
+//! reading from the answer what became of the batch (`answer`, `error_table`).
+//!
+//! It must not know why a call is made or what follows from its verdict.
 
+mod answer;
+mod client;
 pub mod credentials;
+mod error_table;
+mod request;
+pub mod signature;
+
+pub use answer::Answer;
+pub use client::{Client, ClientError};
+pub use error_table::ErrorTable;

@@ -1,0 +1,220 @@
+//! From an HTTP answer, whatever its shape, to the one verdict. It must not know how the answer was fetched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::ErrorTable;
+use crate::config::ErrorClass;
+use crate::contract::{Evidence, Refusal, Verdict};
+
+/// A server may ask for a pause; no pause is longer than this, whatever it asks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What a call came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub verdict: Verdict,
+    /// How long the server wants the account to pause.
+    pub pause: Option<Duration>,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Raw<'a> {
+    pub status: u16,
+    /// `x-acs-retry-after`, in milliseconds.
+    pub retry_after_milliseconds: Option<&'a str>,
+    /// `Retry-After`, in seconds.
+    pub retry_after_seconds: Option<&'a str>,
+    pub body: &'a [u8],
+    /// Whether the body ended as its headers promised.
+    pub whole: bool,
+}
+
+/// The fields of an answer that matter; others come and go.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Envelope {
+    code: Option<serde_json::Value>,
+    message: Option<serde_json::Value>,
+    request_id: Option<String>,
+    success: Option<bool>,
+    data: Option<Data>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Data {
+    release_result: Option<bool>,
+}
+
+/// Reads an answer.
+pub(super) fn read(raw: Raw<'_>, table: &ErrorTable) -> Answer {
+    let pause = pause(raw);
+    let envelope = if raw.whole { serde_json::from_slice::<Envelope>(raw.body).ok() } else { None };
+    let Some(envelope) = envelope else {
+        return Answer { verdict: without_envelope(raw), pause };
+    };
+    let code = envelope.code.as_ref().map(text).filter(|code| !code.is_empty());
+    let evidence = Arc::new(Evidence {
+        code: code.clone(),
+        message: envelope.message.as_ref().map(|message| text(message).chars().take(1000).collect()),
+        request_id: envelope.request_id.clone(),
+    });
+    let succeeded = raw.status == 200 && envelope.success == Some(true);
+    let released = envelope.data.as_ref().and_then(|data| data.release_result);
+    let verdict = match (succeeded, released) {
+        // The vendor's own sample pairs an error code with success: the code alone is never trusted.
+        (true, Some(true)) => Verdict::Released(evidence),
+        (true, _) => Verdict::Unknown(evidence),
+        (false, _) => refused(raw.status, code.as_deref(), evidence, table, pause.is_some()),
+    };
+    Answer { verdict, pause }
+}
+
+fn refused(status: u16, code: Option<&str>, evidence: Arc<Evidence>, table: &ErrorTable, paused: bool) -> Verdict {
+    let Some(code) = code else {
+        return without_code(status, evidence);
+    };
+    match table.class(code) {
+        Some(ErrorClass::Unknown) => Verdict::Unknown(evidence),
+        Some(ErrorClass::Throttled) => Verdict::Throttled(evidence),
+        Some(ErrorClass::Transient) => Verdict::Transient(evidence),
+        // Whatever the code, a 5xx doesn't say that nothing was done.
+        _ if status >= 500 => Verdict::Unknown(evidence),
+        _ if paused => Verdict::Throttled(evidence),
+        Some(ErrorClass::Account) => Verdict::Account(evidence),
+        Some(ErrorClass::Request) => Verdict::Refused(Refusal::Request, evidence),
+        Some(ErrorClass::Instance) => Verdict::Refused(Refusal::Instance, evidence),
+        Some(ErrorClass::Gone) => Verdict::Refused(Refusal::Gone, evidence),
+        None if matches!(code, "200" | "Success" | "OK") => Verdict::Unknown(evidence),
+        None => Verdict::Refused(Refusal::Unlisted, evidence),
+    }
+}
+
+/// The body is empty, cut short, or no JSON.
+fn without_envelope(raw: Raw<'_>) -> Verdict {
+    let problem = if raw.whole { "its body is not the API's" } else { "its body was cut short" };
+    let evidence =
+        Evidence::own(&format!("Http{}", raw.status), format!("the answer had status {} and {problem}", raw.status));
+    if raw.whole { without_code(raw.status, evidence) } else { Verdict::Unknown(evidence) }
+}
+
+/// The API names a code with every refusal. Where there is none, something else may have answered in its place.
+fn without_code(status: u16, evidence: Arc<Evidence>) -> Verdict {
+    match status {
+        429 => Verdict::Throttled(evidence),
+        // A proxy, a captive portal, a wrong endpoint: nothing that the ids are to blame for, and nothing that releases.
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Verdict::Account(evidence),
+        _ => Verdict::Unknown(evidence),
+    }
+}
+
+fn text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn pause(raw: Raw<'_>) -> Option<Duration> {
+    let number =
+        |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok()).filter(|number| *number > 0);
+    let milliseconds = number(raw.retry_after_milliseconds).map(Duration::from_millis);
+    let seconds = || number(raw.retry_after_seconds).map(Duration::from_secs);
+    milliseconds.or_else(seconds).map(|pause| pause.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn class(status: u16, body: &str, whole: bool, retry_after: Option<&str>) -> &'static str {
+        let raw = Raw {
+            status,
+            retry_after_milliseconds: retry_after,
+            retry_after_seconds: None,
+            body: body.as_bytes(),
+            whole,
+        };
+        read(raw, &ErrorTable::new(&BTreeMap::new())).verdict.class()
+    }
+
+    #[test]
+    fn only_an_answer_that_says_so_three_times_is_a_release() {
+        let released =
+            r#"{"Code":"Invalid_Product_Code","Success":true,"Data":{"ReleaseResult":true},"RequestId":"A"}"#;
+        assert_eq!(class(200, released, true, None), "released");
+        for (status, body, expected) in [
+            (200, r#"{"Code":"Success","Success":true,"Data":{"ReleaseResult":false}}"#, "unknown"),
+            (200, r#"{"Code":"Success","Success":true}"#, "unknown"),
+            (200, r#"{"Code":"Success","Success":false,"Data":{"ReleaseResult":true}}"#, "unknown"),
+            (200, r#"{"Code":"RESOURCE_NOT_FOUND","Success":false}"#, "gone"),
+            (200, r#"{"Code":"SYSTEM.CONCURRENT_OPERATE","Success":false}"#, "transient"),
+            (200, "{}", "unknown"),
+            (200, "", "unknown"),
+            (200, "<html>", "unknown"),
+            (204, "", "unknown"),
+            (302, released, "unknown"),
+            (302, "", "account"),
+            (400, released, "request"),
+        ] {
+            assert_ne!(class(status, body, true, None), "released");
+            if body != released {
+                assert_eq!(class(status, body, true, None), expected, "{status} {body}");
+            }
+        }
+        assert_eq!(class(200, released, false, None), "unknown");
+    }
+
+    #[test]
+    fn an_error_is_judged_by_its_code_and_then_by_its_status() {
+        let body = |code: &str| format!(r#"{{"RequestId":"A","HostId":"h","Code":"{code}","Message":"m"}}"#);
+        for (status, code, expected) in [
+            (400, "Throttling.User", "throttled"),
+            (503, "ServiceUnavailable", "transient"),
+            (500, "InternalError", "unknown"),
+            (500, "InvalidOwner", "unknown"),
+            (400, "InvalidOwner", "instance"),
+            (400, "ResourceNotExists", "gone"),
+            (404, "InvalidAccessKeyId.NotFound", "account"),
+            (404, "InvalidApi.NotFound", "account"),
+            (400, "MissingParameter", "request"),
+            (400, "Mystery", "unlisted"),
+        ] {
+            assert_eq!(class(status, &body(code), true, None), expected, "{status} {code}");
+        }
+        for (status, expected) in
+            [(404, "account"), (429, "throttled"), (403, "account"), (502, "unknown"), (400, "unknown")]
+        {
+            assert_eq!(class(status, "", true, None), expected, "bare {status}");
+        }
+        assert_eq!(class(400, &body("InvalidOwner"), false, None), "unknown");
+    }
+
+    #[test]
+    fn a_pause_asked_for_is_kept_within_bounds_and_makes_an_error_a_throttle() {
+        let with = |milliseconds: Option<&str>, seconds: Option<&str>| {
+            pause(Raw {
+                status: 400,
+                retry_after_milliseconds: milliseconds,
+                retry_after_seconds: seconds,
+                body: b"",
+                whole: true,
+            })
+        };
+        assert_eq!(with(Some("250"), None), Some(Duration::from_millis(250)));
+        assert_eq!(with(None, Some("2")), Some(Duration::from_secs(2)));
+        assert_eq!(with(Some("99999999999"), None), Some(LONGEST_PAUSE));
+        for junk in ["0", "-5", "soon", "", "1.5"] {
+            assert_eq!(with(Some(junk), None), None, "{junk}");
+        }
+        assert_eq!(class(400, r#"{"Code":"Mystery"}"#, true, Some("100")), "throttled");
+        assert_eq!(class(500, r#"{"Code":"Mystery"}"#, true, Some("100")), "unknown");
+    }
+}

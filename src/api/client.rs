@@ -1,0 +1,193 @@
+//! Sends one call and waits for its answer, with a bound on everything. It never tries twice: every try takes a permit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use super::answer::{Answer, Raw, read};
+use super::credentials::{Chain, Credential};
+use super::request::{ACTION, VERSION, parameters};
+use super::signature::{canonical_query, v3};
+use super::{ErrorTable, signature::Parameter};
+use crate::config::{self, AccountSettings};
+use crate::contract::{Batch, Evidence, Verdict};
+
+/// No answer of this API is larger; what is, is not the API's.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// An account's client: one endpoint, one credential, one pool of connections.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: url::Url,
+    host: String,
+    credentials: Chain,
+    table: ErrorTable,
+    /// Calls in a row that the API refused because of the security token.
+    stale_tokens: AtomicU32,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("accounts.{account}.endpoint is not set: name the API's host, nothing is released anywhere by default")]
+    NoEndpoint { account: String },
+    #[error("accounts.{account}.endpoint: {problem}")]
+    Endpoint { account: String, problem: String },
+    #[error("the HTTP client can't be built: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+impl Client {
+    /// Builds the client of an account. No connection is made yet.
+    pub fn new(account: &str, settings: &AccountSettings, credentials: Chain) -> Result<Self, ClientError> {
+        let named = settings.endpoint.as_deref();
+        let endpoint = named.ok_or_else(|| ClientError::NoEndpoint { account: account.to_owned() })?;
+        let invalid =
+            |problem: &str| ClientError::Endpoint { account: account.to_owned(), problem: problem.to_owned() };
+        let url = config::endpoint(endpoint).map_err(invalid)?;
+        let mut host = url.host_str().ok_or_else(|| invalid("it has no host"))?.to_owned();
+        if let Some(port) = url.port() {
+            host = format!("{host}:{port}");
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            .timeout(settings.call_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // A connection that idles longer than the gateway keeps it would lose a call to a reset.
+            .pool_idle_timeout(std::time::Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .user_agent(concat!("bulkrelease/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let table = ErrorTable::new(&settings.error_classes);
+        Ok(Self { http, url, host, credentials, table, stale_tokens: AtomicU32::new(0) })
+    }
+
+    /// Releases a batch. `attempt` counts the failed calls of this batch so far.
+    pub async fn release(&self, batch: &Batch, attempt: u32) -> Answer {
+        let credential = match self.credentials.current() {
+            Ok(credential) => credential,
+            Err(error) => {
+                self.credentials.refresh();
+                return without_pause(Verdict::Account(Evidence::own("NoCredential", error.to_string())));
+            }
+        };
+        let request = match self.request(&parameters(batch), attempt, &credential) {
+            Ok(request) => request,
+            Err(problem) => return without_pause(Verdict::Account(Evidence::own("InvalidRequest", problem))),
+        };
+        let answer = match self.http.execute(request).await {
+            Ok(response) => self.receive(response).await,
+            Err(error) => without_pause(not_answered(&error)),
+        };
+        self.mind_the_credential(answer)
+    }
+
+    fn request(
+        &self,
+        parameters: &[Parameter<'_>],
+        attempt: u32,
+        credential: &Credential,
+    ) -> Result<reqwest::Request, String> {
+        let date = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (nonce, hash, attempt) = (Uuid::new_v4().simple().to_string(), v3::content_hash(b""), attempt.to_string());
+        let mut headers = vec![
+            ("host", self.host.as_str()),
+            ("x-acs-action", ACTION),
+            ("x-acs-version", VERSION),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            (v3::CONTENT_HASH, &hash),
+        ];
+        if attempt != "0" {
+            headers.push(("x-acs-retry-attempts", &attempt));
+        }
+        if let Some(token) = &credential.security_token {
+            headers.push(("x-acs-security-token", token.expose_secret()));
+            headers.push(("x-acs-accesskey-id", &credential.access_key_id));
+        }
+        let signed = v3::Request { method: "POST", parameters, headers: &headers, body: b"" };
+        let authorization =
+            signed.authorization(&credential.access_key_id, credential.access_key_secret.expose_secret());
+        let mut sent = HeaderMap::with_capacity(headers.len() + 1);
+        for (name, value) in headers.into_iter().chain([("authorization", authorization.as_str())]) {
+            let mut value =
+                HeaderValue::from_str(value).map_err(|_| format!("the header {name} has control characters"))?;
+            value.set_sensitive(matches!(name, "authorization" | "x-acs-security-token"));
+            sent.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?, value);
+        }
+        let mut url = self.url.clone();
+        url.set_query(Some(&canonical_query(parameters)));
+        let mut request = reqwest::Request::new(reqwest::Method::POST, url);
+        *request.headers_mut() = sent;
+        Ok(request)
+    }
+
+    async fn receive(&self, mut response: reqwest::Response) -> Answer {
+        let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (milliseconds, seconds) = (header("x-acs-retry-after"), header("retry-after"));
+        let mut body = Vec::new();
+        let whole = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
+                Ok(None) => break true,
+                Ok(Some(_)) | Err(_) => break false,
+            }
+        };
+        let raw = Raw {
+            status,
+            retry_after_milliseconds: milliseconds.as_deref(),
+            retry_after_seconds: seconds.as_deref(),
+            body: &body,
+            whole,
+        };
+        read(raw, &self.table)
+    }
+
+    /// A refused credential is read again at its source. The first time a token is stale that alone may mend it, so the
+    /// batch is simply tried again; only then is it the account's problem.
+    fn mind_the_credential(&self, answer: Answer) -> Answer {
+        let Verdict::Account(evidence) = &answer.verdict else {
+            self.stale_tokens.store(0, Ordering::Relaxed);
+            return answer;
+        };
+        self.credentials.refresh();
+        let stale = evidence.code.as_deref().is_some_and(|code| code.starts_with("InvalidSecurityToken"));
+        if stale && self.stale_tokens.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Answer { verdict: Verdict::Transient(Arc::clone(evidence)), pause: answer.pause };
+        }
+        answer
+    }
+}
+
+fn without_pause(verdict: Verdict) -> Answer {
+    Answer { verdict, pause: None }
+}
+
+/// A call without an answer: not done if it never left, else of unknown fate.
+fn not_answered(error: &reqwest::Error) -> Verdict {
+    // The error's own text holds the URL, and so every id of the batch.
+    let mut reasons = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reasons.push(cause.to_string());
+        source = cause.source();
+    }
+    let reason = reasons.pop().unwrap_or_else(|| "no further reason".to_owned());
+    if error.is_connect() {
+        Verdict::Transient(Evidence::own("ConnectFailed", format!("no connection to the endpoint: {reason}")))
+    } else if error.is_timeout() {
+        Verdict::Unknown(Evidence::own("TimedOut", "no answer within accounts.NAME.call_timeout"))
+    } else {
+        Verdict::Unknown(Evidence::own(
+            "ConnectionLost",
+            format!("the connection was lost before the answer: {reason}"),
+        ))
+    }
+}
