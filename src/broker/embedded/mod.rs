@@ -1,1 +1,106 @@
-//! Placeholder.
+//! The broker in one SQLite file, for demos, laptops and single machines. Several processes may open the file at once;
+//! it must lie on a local disk, as SQLite's write-ahead log needs shared memory.
+//!
+//! A delivery is a row that bears a session's number. A session is a lease: whoever holds rows renews it, and a session
+//! that nobody renewed in time loses its rows to whoever looks next.
+//!
+//! ```text
+//!  enqueue -> ready --claim--> held by a session --finish--> gone, its publications in their queues (one transaction)
+//!               ^                    |
+//!               '--- given back, or the session ended or ran out
+//! ```
+//!
+//! So a result is published exactly once, and a job may be worked at more than once. Leases are counted on the
+//! machine's clock: set back by an hour, it keeps what a dead process held from the others for an hour.
+
+mod connection;
+mod error;
+mod hold;
+mod properties;
+mod statements;
+mod store;
+mod subscription;
+mod turn;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use self::connection::Connection;
+use self::store::Store;
+use super::{Broker, BrokerError, Queue, Subscription};
+use crate::contract::Message;
+
+/// How long a process may be silent before what it holds is handed to others.
+const LEASE: Duration = Duration::from_secs(30);
+/// Jobs that are stored in one transaction.
+const JOBS_PER_TRANSACTION: usize = 1000;
+
+/// The broker in one SQLite file.
+pub struct EmbeddedBroker {
+    path: PathBuf,
+    lease: Duration,
+    connection: Connection,
+    /// Wakes the subscriptions of this process. Those of others look every few milliseconds.
+    news: watch::Sender<()>,
+}
+
+impl EmbeddedBroker {
+    /// Opens the file, or creates an empty one. `declare` makes the queues.
+    pub fn open(path: &Path) -> Result<Self, BrokerError> {
+        Self::open_with_lease(path, LEASE)
+    }
+
+    /// Like `open`, for tests that can't wait for the usual lease to run out.
+    pub fn open_with_lease(path: &Path, lease: Duration) -> Result<Self, BrokerError> {
+        Store::create(path)?;
+        let connection = Connection::new(path.to_owned());
+        Ok(Self { path: path.to_owned(), lease, connection, news: watch::Sender::new(()) })
+    }
+
+    async fn store(&self, jobs: Vec<Message>) -> Result<(), BrokerError> {
+        let insert = move |store: &mut Store| {
+            store.write(|transaction| {
+                jobs.iter().try_for_each(|job| statements::insert(transaction, Queue::Jobs.name(), job))
+            })
+        };
+        self.connection.run(insert).await?;
+        self.news.send_replace(());
+        Ok(())
+    }
+}
+
+impl Broker for EmbeddedBroker {
+    fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        self.connection.run(Store::declare).boxed()
+    }
+
+    fn subscribe(&self, queue: Queue, prefetch: u16) -> Subscription {
+        subscription::begin(Connection::new(self.path.clone()), queue, prefetch, self.lease, self.news.clone())
+    }
+
+    fn enqueue(&self, mut jobs: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        async move {
+            let mut answers = Vec::with_capacity(jobs.len());
+            while !jobs.is_empty() {
+                let rest = jobs.split_off(jobs.len().min(JOBS_PER_TRANSACTION));
+                let count = jobs.len();
+                let answer = self.store(std::mem::replace(&mut jobs, rest)).await;
+                // What kept these from being stored would make each further thousand wait as long, in vain.
+                let told = if answer.is_ok() { count } else { count + std::mem::take(&mut jobs).len() };
+                answers.extend(std::iter::repeat_n(answer, told));
+            }
+            answers
+        }
+        .boxed()
+    }
+
+    fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
+        self.connection
+            .run(move |store| store.read(|connection| statements::depth(connection, queue.name(), store::now())))
+            .boxed()
+    }
+}

@@ -1,0 +1,106 @@
+//! The SQL, a function each. It must not know when a statement is due, nor what belongs in one transaction (`turn`).
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+
+use super::properties;
+use crate::contract::Message;
+
+/// A message that a claim handed out.
+pub struct Claimed {
+    pub id: i64,
+    pub earlier_deliveries: u64,
+    pub message: Message,
+}
+
+pub fn insert(connection: &Connection, queue: &str, message: &Message) -> rusqlite::Result<()> {
+    let json = properties::to_json(&message.properties)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let sql = "INSERT INTO message (queue, properties, body) VALUES (?1, ?2, ?3)";
+    count(connection, sql, params![queue, json, message.body]).map(drop)
+}
+
+/// Messages that a claim would find.
+pub fn depth(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT (SELECT count(*) FROM message WHERE queue = ?1 AND session IS NULL)
+        + (SELECT count(*) FROM message WHERE queue = ?1 AND session IN (SELECT id FROM session WHERE expires <= ?2))";
+    connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
+}
+
+/// Whether a claim is worth a write transaction.
+pub fn anything_to_claim(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND session IS NULL)
+        OR EXISTS (SELECT 1 FROM session WHERE expires <= ?2)";
+    connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
+}
+
+/// Sessions are numbered at random, so that a number means nothing in another file that took this one's place.
+pub fn begin_session(connection: &Connection, expires: i64) -> rusqlite::Result<u64> {
+    let session = fastrand::u64(1..=i64::MAX.cast_unsigned());
+    count(connection, "INSERT INTO session (id, expires) VALUES (?1, ?2)", params![session, expires])?;
+    Ok(session)
+}
+
+/// False if the session ran out and somebody noticed.
+pub fn renew_session(connection: &Connection, session: u64, expires: i64) -> rusqlite::Result<bool> {
+    let renewed = count(connection, "UPDATE session SET expires = ?2 WHERE id = ?1", params![session, expires])?;
+    Ok(renewed == 1)
+}
+
+/// How many messages the session holds.
+pub fn held(connection: &Connection, session: u64) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM message WHERE session = ?1";
+    connection.prepare_cached(sql)?.query_row(params![session], |row| row.get(0))
+}
+
+/// Gives back all that the session holds.
+pub fn end_session(connection: &Connection, session: u64) -> rusqlite::Result<()> {
+    count(connection, "UPDATE message SET session = NULL WHERE session = ?1", params![session])?;
+    count(connection, "DELETE FROM session WHERE id = ?1", params![session]).map(drop)
+}
+
+/// Ends every session that was not renewed in time.
+pub fn end_expired_sessions(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    let sql = "SELECT id FROM session WHERE expires <= ?1 LIMIT 1";
+    let mut expired = connection.prepare_cached(sql)?;
+    while let Some(session) = expired.query_row(params![now], |row| row.get(0)).optional()? {
+        end_session(connection, session)?;
+    }
+    Ok(())
+}
+
+/// Hands up to `limit` messages to the session, the oldest first.
+pub fn claim(connection: &Connection, queue: &str, session: u64, limit: usize) -> rusqlite::Result<Vec<Claimed>> {
+    let sql = "UPDATE message SET session = ?2, deliveries = deliveries + 1
+        WHERE id IN (SELECT id FROM message WHERE queue = ?1 AND session IS NULL ORDER BY id LIMIT ?3)
+        RETURNING id, deliveries - 1, properties, body";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut claimed =
+        statement.query_map(params![queue, session, limit], claimed)?.collect::<rusqlite::Result<Vec<Claimed>>>()?;
+    // RETURNING promises no order.
+    claimed.sort_unstable_by_key(|one| one.id);
+    Ok(claimed)
+}
+
+fn claimed(row: &Row) -> rusqlite::Result<Claimed> {
+    Ok(Claimed {
+        id: row.get(0)?,
+        earlier_deliveries: row.get(1)?,
+        message: Message { properties: properties::from_json(row.get_ref(2)?.as_str()?), body: row.get(3)? },
+    })
+}
+
+/// False if the message is not the session's.
+pub fn remove(connection: &Connection, id: i64, session: u64) -> rusqlite::Result<bool> {
+    let removed = count(connection, "DELETE FROM message WHERE id = ?1 AND session = ?2", params![id, session])?;
+    Ok(removed == 1)
+}
+
+/// False if the message is not the session's.
+pub fn give_back(connection: &Connection, id: i64, session: u64) -> rusqlite::Result<bool> {
+    let sql = "UPDATE message SET session = NULL WHERE id = ?1 AND session = ?2";
+    Ok(count(connection, sql, params![id, session])? == 1)
+}
+
+fn count(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(values)
+}

@@ -1,0 +1,64 @@
+//! Holds every broker to one suite: what a worker, a producer and an operator rely on, whichever broker they use.
+//!
+//! A broker joins with one line: `held_to_the_suite!(name, fresh)`, where `fresh` is an async fn that answers a `Fresh`
+//! with empty, declared queues.
+
+#[path = "conformance/subscriber.rs"]
+mod subscriber;
+#[path = "conformance/suite.rs"]
+mod suite;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bulkrelease::broker::Broker;
+use bulkrelease::broker::embedded::EmbeddedBroker;
+
+/// A broker with empty, declared queues.
+struct Fresh {
+    broker: Arc<dyn Broker>,
+    /// What must live as long as the broker: a directory, a server.
+    _keep: Box<dyn Any>,
+}
+
+macro_rules! held_to_the_suite {
+    ($name:ident, $fresh:path) => {
+        held_to_the_suite! { $name, $fresh:
+            messages_come_in_the_order_of_enqueueing
+            a_message_arrives_as_it_was_sent
+            a_finished_delivery_is_gone_and_its_publications_are_there
+            a_delivery_given_back_comes_again_marked
+            no_more_is_held_than_the_prefetch
+            an_unsettled_delivery_comes_again_after_the_end_of_its_subscription
+            settling_twice_or_by_a_void_tag_does_nothing
+            a_stopped_subscription_still_settles
+            closing_carries_out_every_order
+            depth_counts_what_nobody_holds
+            declaring_again_changes_nothing
+            ten_thousand_jobs_give_one_result_each
+            two_subscribers_share_a_queue
+            a_copy_goes_to_reply_to
+            a_slow_subscriber_delays_no_settlement
+        }
+    };
+    ($name:ident, $fresh:path: $($test:ident)*) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let fresh = $fresh().await;
+                    super::suite::$test(fresh.broker.as_ref()).await;
+                }
+            )*
+        }
+    };
+}
+
+held_to_the_suite!(embedded, super::fresh_embedded_broker);
+
+async fn fresh_embedded_broker() -> Fresh {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = EmbeddedBroker::open(&directory.path().join("queue.db")).expect("an empty queue file");
+    broker.declare().await.expect("declared");
+    Fresh { broker: Arc::new(broker), _keep: Box::new(directory) }
+}

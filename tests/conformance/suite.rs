@@ -1,0 +1,238 @@
+//! What every broker promises, a test each. It must not know which broker it runs on.
+
+use std::collections::BTreeMap;
+
+use bulkrelease::broker::{Broker, DeliveryTag, Destination, Event, Publication, Queue, Settlement};
+use bulkrelease::contract::{Message, Properties};
+
+use super::subscriber::{
+    Subscriber, bodies, drain, enqueue, expect_depth, message, numbered, once_each, result_of, tally,
+};
+
+pub async fn messages_come_in_the_order_of_enqueueing(broker: &dyn Broker) {
+    enqueue(broker, numbered(250)).await;
+    let taken = drain(broker, Queue::Jobs, 250).await;
+    assert_eq!(bodies(&taken), numbered(250).collect::<Vec<_>>());
+    assert!(taken.iter().all(|delivery| !delivery.redelivered && delivery.earlier_deliveries == 0));
+}
+
+pub async fn a_message_arrives_as_it_was_sent(broker: &dyn Broker) {
+    let text = |text: &str| Some(text.to_owned());
+    let full = Message {
+        body: vec![0xff, 0x00, 0xfe, b'{'],
+        properties: Properties {
+            message_id: text("order 66 \"quoted\" \u{1f680}"),
+            correlation_id: text("correlation"),
+            reply_to: text("release.unrouted"),
+            kind: text("release.job.v1"),
+            timestamp: Some(1_700_000_000),
+            headers: BTreeMap::from([("traceparent".to_owned(), "00-ab-cd-01".to_owned())]),
+        },
+    };
+    let sent = vec![full, Message::default()];
+    for answer in broker.enqueue(sent.clone()).await {
+        answer.expect("a job that is stored");
+    }
+    let arrived: Vec<Message> =
+        drain(broker, Queue::Jobs, 2).await.into_iter().map(|delivery| delivery.message).collect();
+    assert_eq!(arrived, sent);
+}
+
+pub async fn a_finished_delivery_is_gone_and_its_publications_are_there(broker: &dyn Broker) {
+    enqueue(broker, ["job".to_owned()]).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 10);
+    let delivery = subscriber.delivery().await;
+    let dead = Publication { to: Destination::Dead, message: message("dead") };
+    subscriber.finish(delivery.tag, vec![result_of(&delivery), dead]);
+    assert_eq!(subscriber.settled().await, delivery.tag);
+    subscriber.close().await;
+    expect_depth(broker, Queue::Jobs, 0).await;
+    assert_eq!(bodies(&drain(broker, Queue::Results, 1).await), ["job"]);
+    assert_eq!(bodies(&drain(broker, Queue::Dead, 1).await), ["dead"]);
+}
+
+pub async fn a_delivery_given_back_comes_again_marked(broker: &dyn Broker) {
+    enqueue(broker, ["job".to_owned()]).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 1);
+    let first = subscriber.delivery().await;
+    subscriber.0.settle(Settlement::GiveBack { tag: first.tag });
+    let second = subscriber.delivery().await;
+    assert_eq!(second.message, first.message);
+    assert!(!first.redelivered && second.redelivered);
+    assert_ne!(second.tag, first.tag, "a tag names one delivery");
+    // A late repetition must not touch the new delivery.
+    subscriber.0.settle(Settlement::GiveBack { tag: first.tag });
+    subscriber.finish(second.tag, Vec::new());
+    assert_eq!(subscriber.settled().await, second.tag);
+    subscriber.close().await;
+    expect_depth(broker, Queue::Jobs, 0).await;
+}
+
+pub async fn no_more_is_held_than_the_prefetch(broker: &dyn Broker) {
+    enqueue(broker, numbered(5)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
+    let held = subscriber.deliveries(2).await;
+    expect_depth(broker, Queue::Jobs, 3).await;
+    subscriber.finish(held[0].tag, Vec::new());
+    // The third could only have come before this if the prefetch were ignored.
+    assert_eq!(subscriber.settled().await, held[0].tag);
+    assert_eq!(bodies([&subscriber.delivery().await]), ["job 2"]);
+    expect_depth(broker, Queue::Jobs, 2).await;
+}
+
+pub async fn an_unsettled_delivery_comes_again_after_the_end_of_its_subscription(broker: &dyn Broker) {
+    enqueue(broker, numbered(3)).await;
+    let mut closed = Subscriber::new(broker, Queue::Jobs, 1);
+    assert_eq!(bodies([&closed.delivery().await]), ["job 0"]);
+    closed.close().await;
+    let mut dropped = Subscriber::new(broker, Queue::Jobs, 2);
+    let held = dropped.deliveries(2).await;
+    assert_eq!(bodies(&held), ["job 0", "job 1"], "given back to its old place");
+    assert!(held[0].redelivered && !held[1].redelivered);
+    drop(dropped);
+    let taken = drain(broker, Queue::Jobs, 3).await;
+    assert_eq!(tally(&taken), once_each(3));
+    assert!(taken.iter().filter(|delivery| delivery.redelivered).count() >= 2);
+}
+
+pub async fn settling_twice_or_by_a_void_tag_does_nothing(broker: &dyn Broker) {
+    enqueue(broker, numbered(2)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
+    let held = subscriber.deliveries(2).await;
+    for _ in 0..2 {
+        subscriber.finish(held[0].tag, vec![result_of(&held[0])]);
+    }
+    let other_session = DeliveryTag { session: held[1].tag.session.wrapping_add(1), ..held[1].tag };
+    let never_given = DeliveryTag { number: 1_000_000, ..held[1].tag };
+    for void in [other_session, never_given] {
+        subscriber.finish(void, vec![result_of(&held[1])]);
+        subscriber.0.settle(Settlement::GiveBack { tag: void });
+    }
+    assert_eq!(subscriber.settled().await, held[0].tag);
+    subscriber.close().await;
+    expect_depth(broker, Queue::Jobs, 1).await;
+    expect_depth(broker, Queue::Results, 1).await;
+    assert_eq!(bodies(&drain(broker, Queue::Jobs, 1).await), ["job 1"]);
+    assert_eq!(bodies(&drain(broker, Queue::Results, 1).await), ["job 0"]);
+}
+
+pub async fn a_stopped_subscription_still_settles(broker: &dyn Broker) {
+    enqueue(broker, numbered(2)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
+    let held = subscriber.deliveries(2).await;
+    subscriber.0.stop_deliveries();
+    subscriber.finish(held[0].tag, vec![result_of(&held[0])]);
+    assert_eq!(subscriber.settled().await, held[0].tag);
+    enqueue(broker, ["late".to_owned()]).await;
+    subscriber.finish(held[1].tag, vec![result_of(&held[1])]);
+    assert_eq!(subscriber.settled().await, held[1].tag, "no delivery comes between");
+    subscriber.close().await;
+    expect_depth(broker, Queue::Results, 2).await;
+    let late = drain(broker, Queue::Jobs, 1).await;
+    assert_eq!(bodies(&late), ["late"]);
+    assert!(!late[0].redelivered, "it was never handed to the stopped subscription");
+}
+
+pub async fn closing_carries_out_every_order(broker: &dyn Broker) {
+    enqueue(broker, numbered(300)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 300);
+    let held = subscriber.deliveries(300).await;
+    for delivery in &held[..200] {
+        subscriber.finish(delivery.tag, vec![result_of(delivery)]);
+    }
+    for delivery in &held[200..] {
+        subscriber.0.settle(Settlement::GiveBack { tag: delivery.tag });
+    }
+    subscriber.close().await;
+    expect_depth(broker, Queue::Results, 200).await;
+    expect_depth(broker, Queue::Jobs, 100).await;
+}
+
+pub async fn depth_counts_what_nobody_holds(broker: &dyn Broker) {
+    for queue in Queue::ALL {
+        expect_depth(broker, queue, 0).await;
+    }
+    enqueue(broker, numbered(7)).await;
+    expect_depth(broker, Queue::Jobs, 7).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 3);
+    subscriber.deliveries(3).await;
+    expect_depth(broker, Queue::Jobs, 4).await;
+    subscriber.close().await;
+    expect_depth(broker, Queue::Jobs, 7).await;
+}
+
+pub async fn declaring_again_changes_nothing(broker: &dyn Broker) {
+    enqueue(broker, numbered(3)).await;
+    broker.declare().await.expect("declared again");
+    expect_depth(broker, Queue::Jobs, 3).await;
+    assert_eq!(bodies(&drain(broker, Queue::Jobs, 3).await), numbered(3).collect::<Vec<_>>());
+}
+
+pub async fn ten_thousand_jobs_give_one_result_each(broker: &dyn Broker) {
+    const JOBS: usize = 10_000;
+    enqueue(broker, numbered(JOBS)).await;
+    relay(&mut Subscriber::new(broker, Queue::Jobs, 1000), JOBS).await;
+    expect_depth(broker, Queue::Jobs, 0).await;
+    assert_eq!(tally(&drain(broker, Queue::Results, JOBS).await), once_each(JOBS));
+    expect_depth(broker, Queue::Results, 0).await;
+}
+
+pub async fn two_subscribers_share_a_queue(broker: &dyn Broker) {
+    const JOBS: usize = 200;
+    let (mut one, mut other) = (Subscriber::new(broker, Queue::Jobs, 10), Subscriber::new(broker, Queue::Jobs, 10));
+    enqueue(broker, numbered(JOBS)).await;
+    // Each must get its prefetch before anything is settled: neither can take the queue for itself.
+    let (held_by_one, held_by_other) = (one.deliveries(10).await, other.deliveries(10).await);
+    for (subscriber, held) in [(&one, held_by_one), (&other, held_by_other)] {
+        for delivery in held {
+            subscriber.finish(delivery.tag, vec![result_of(&delivery)]);
+        }
+    }
+    let both_work = async { tokio::join!(relay(&mut one, JOBS), relay(&mut other, JOBS)) };
+    tokio::select! {
+        _ = both_work => panic!("both can't have settled everything"),
+        () = expect_depth(broker, Queue::Results, JOBS as u64) => {}
+    }
+    assert_eq!(tally(&drain(broker, Queue::Results, JOBS).await), once_each(JOBS));
+    expect_depth(broker, Queue::Jobs, 0).await;
+}
+
+pub async fn a_copy_goes_to_reply_to(broker: &dyn Broker) {
+    enqueue(broker, ["job".to_owned()]).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 1);
+    let delivery = subscriber.delivery().await;
+    // Any queue will do for a reply: this is one that the suite can read from.
+    let to = Destination::Reply { queue: Queue::Unrouted.name().to_owned() };
+    let copy = Publication { to, message: delivery.message.clone() };
+    subscriber.finish(delivery.tag, vec![result_of(&delivery), copy]);
+    assert_eq!(subscriber.settled().await, delivery.tag);
+    subscriber.close().await;
+    assert_eq!(bodies(&drain(broker, Queue::Results, 1).await), ["job"]);
+    assert_eq!(bodies(&drain(broker, Queue::Unrouted, 1).await), ["job"]);
+}
+
+pub async fn a_slow_subscriber_delays_no_settlement(broker: &dyn Broker) {
+    const JOBS: usize = 100;
+    enqueue(broker, numbered(JOBS)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 10);
+    for (delivery, settled) in subscriber.deliveries(10).await.into_iter().zip(1..) {
+        subscriber.finish(delivery.tag, vec![result_of(&delivery)]);
+        // Each adds an event that it is settled and a new delivery, and nobody takes one of them.
+        expect_depth(broker, Queue::Results, settled).await;
+    }
+    expect_depth(broker, Queue::Jobs, 80).await;
+    relay(&mut subscriber, JOBS).await;
+    assert_eq!(tally(&drain(broker, Queue::Results, JOBS).await), once_each(JOBS));
+}
+
+/// Answers every delivery with its result, until a number of them are settled.
+async fn relay(subscriber: &mut Subscriber, count: usize) {
+    let mut settled = 0;
+    while settled < count {
+        match subscriber.event().await {
+            Event::Delivery(delivery) => subscriber.finish(delivery.tag, vec![result_of(&delivery)]),
+            Event::Settled(_) => settled += 1,
+            Event::SessionLost { reason, .. } => panic!("a session was lost: {reason}"),
+        }
+    }
+}
