@@ -1,4 +1,23 @@
-//! bulkrelease releases cloud instances in bulk. The map, in the order data flows.
+//! bulkrelease releases cloud instances in bulk: a job worker between a broker and the `ReleaseInstance` operation of
+//! Alibaba Cloud's BssOpenApi. The map, in the order data flows:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`cli`] | one file a command: worker, enqueue, setup, sandbox, demo, config, healthcheck |
+//! | [`config`] | every setting, typed; defaults < file < environment < flags |
+//! | [`broker`] | takes jobs from a queue, puts results into one, forgets a job only then: RabbitMQ or one SQLite file |
+//! | [`worker`] | the loop that joins the rooms |
+//! | [`engine`] | the heart, pure: what to call next, and what a verdict means for every id |
+//! | [`pace`] | when a call may go: quota, pauses, delays |
+//! | [`api`] | one call: request, signature, credentials, error table, client |
+//! | [`ops`] | what people and machines see: metrics, log lines, health |
+//! | [`sandbox`] | a `ReleaseInstance` server to rehearse against |
+//! | [`contract`] | the words that all rooms share, and the messages made of them |
+//!
+//! Arrows run one way: `cli -> worker -> {engine, pace, api, broker, ops} -> contract`. The engine knows neither tokio nor
+//! lapin nor reqwest. Follow one job: [`broker::Delivery`] -> `worker::intake` -> [`engine::Engine::admit`] ->
+//! [`engine::Engine::seal`] -> [`api::Client::release`] -> [`engine::Engine::verdict`] -> `worker::reply` ->
+//! [`broker::Settlement::Finish`].
 
 pub mod api;
 pub mod broker;
@@ -6,5 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod engine;
+pub mod ops;
 pub mod pace;
 pub mod sandbox;
+pub mod worker;

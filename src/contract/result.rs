@@ -77,6 +77,11 @@ impl Counts {
         }
     }
 
+    /// Each outcome with its count.
+    pub fn listed(mut self) -> [(Outcome, u32); Outcome::ALL.len()] {
+        Outcome::ALL.map(|outcome| (outcome, *self.slot(outcome)))
+    }
+
     /// The status of a job with these outcomes that was not refused as a whole.
     pub fn status(&self, dry_run: bool) -> Status {
         let done = self.released + self.already_gone;

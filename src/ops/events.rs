@@ -1,0 +1,193 @@
+//! What happens in a worker: each event is one type, and its `emit` is the only place where its log line and its metrics
+//! are made. No line at `info` for a single job or id.
+
+use std::time::Duration;
+
+use crate::api::Answer;
+use crate::config::CallsPerSecond;
+use crate::contract::{AccountName, DeadReason, GroupKey, Outcome, Status, Verdict};
+use crate::engine::Call;
+
+use super::Metrics;
+
+/// A delivery has arrived.
+pub struct JobReceived {
+    pub redelivered: bool,
+}
+
+impl JobReceived {
+    pub fn emit(self, metrics: &Metrics) {
+        let redelivered = if self.redelivered { "true" } else { "false" };
+        metrics.jobs_received.with_label_values(&[redelivered]).inc();
+    }
+}
+
+/// A batch is sealed and its call is on its way.
+pub struct BatchSealed<'a> {
+    pub call: &'a Call,
+}
+
+impl BatchSealed<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let Call { batch, attempt, reason, waited, .. } = self.call;
+        let account = batch.group().account.as_str();
+        tracing::debug!(group = %batch.group(), ids = batch.len(), attempt, reason = reason.as_str(), "batch sealed");
+        metrics.batches_sealed.with_label_values(&[account, reason.as_str()]).inc();
+        metrics.batch_instances.with_label_values(&[account]).observe(batch.len() as f64);
+        metrics.batch_wait_seconds.with_label_values(&[account]).observe(waited.as_secs_f64());
+    }
+}
+
+/// A call has its verdict.
+pub struct CallAnswered<'a> {
+    pub group: &'a GroupKey,
+    pub ids: usize,
+    pub answer: &'a Answer,
+    pub took: Duration,
+}
+
+impl CallAnswered<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let Self { group, ids, answer, took } = self;
+        let class = answer.verdict.class();
+        let evidence = answer.verdict.evidence();
+        let (code, request_id) = (evidence.code.as_deref(), evidence.request_id.as_deref());
+        match &answer.verdict {
+            Verdict::Released(_) => tracing::debug!(%group, ids, request_id, ?took, "batch released"),
+            Verdict::Throttled(_) => tracing::debug!(%group, ids, code, pause = ?answer.pause, "call throttled"),
+            _ => {
+                tracing::warn!(%group, ids, class, code, message = evidence.message.as_deref(), request_id, ?took, "call failed")
+            }
+        }
+        metrics.calls.with_label_values(&[group.account.as_str(), class]).inc();
+        metrics.call_seconds.with_label_values(&[group.account.as_str()]).observe(took.as_secs_f64());
+    }
+}
+
+/// A job has a result, and it is on its way to the broker.
+pub struct JobFinished<'a> {
+    pub group: &'a GroupKey,
+    pub status: Status,
+    pub outcomes: &'a [(Outcome, u32)],
+}
+
+impl JobFinished<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.jobs_finished.with_label_values(&[self.status.as_str()]).inc();
+        let product = metrics.product(self.group.product_code.as_str());
+        let subscription_type = self.group.subscription_type.as_str();
+        for (outcome, count) in self.outcomes.iter().filter(|(_, count)| *count > 0) {
+            let labels = [product.as_str(), subscription_type, outcome.as_str()];
+            metrics.instances.with_label_values(&labels).inc_by(u64::from(*count));
+        }
+    }
+}
+
+/// A dead letter is on its way to the broker.
+pub struct DeadLettered<'a> {
+    pub job: &'a str,
+    pub reason: DeadReason,
+    pub explanation: &'a str,
+}
+
+impl DeadLettered<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        tracing::warn!(job = self.job, reason = self.reason.as_str(), explanation = self.explanation, "dead letter");
+        metrics.dead_letters.with_label_values(&[self.reason.as_str()]).inc();
+    }
+}
+
+/// The broker has confirmed everything that a delivery led to.
+pub struct ResultConfirmed {
+    pub since_enqueued: Duration,
+}
+
+impl ResultConfirmed {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.results_confirmed.inc();
+        metrics.critical_seconds.observe(self.since_enqueued.as_secs_f64());
+    }
+}
+
+/// Deliveries go back to the queue as they came.
+pub struct GivenBack {
+    pub deliveries: usize,
+}
+
+impl GivenBack {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.given_back.inc_by(self.deliveries as u64);
+    }
+}
+
+/// The broker's session is gone, and with it what it held.
+pub struct SessionLost<'a> {
+    pub reason: &'a str,
+    pub jobs: usize,
+}
+
+impl SessionLost<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        tracing::warn!(reason = self.reason, jobs = self.jobs, "broker session lost: its jobs will be delivered again");
+        metrics.sessions_lost.inc();
+    }
+}
+
+/// The API refuses an account, or takes it again.
+pub struct AccountChanged<'a> {
+    pub account: &'a AccountName,
+    pub problem: Option<&'a str>,
+}
+
+impl AccountChanged<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let account = self.account.as_str();
+        match self.problem {
+            Some(problem) => {
+                tracing::error!(account, problem, "the API refuses the account: its jobs are held until it is mended")
+            }
+            None => tracing::info!(account, "the API takes the account again"),
+        }
+        metrics.account_refused.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
+    }
+}
+
+/// How a lane stands, told now and then.
+pub struct LaneStands<'a> {
+    pub account: &'a AccountName,
+    pub quota: CallsPerSecond,
+    pub pending_ids: usize,
+    pub pending_jobs: usize,
+    pub calls_under_way: usize,
+    pub oldest: Duration,
+}
+
+impl LaneStands<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let account = &[self.account.as_str()];
+        let rate = match self.quota {
+            CallsPerSecond::Limited(rate) => rate,
+            CallsPerSecond::Unlimited => f64::INFINITY,
+        };
+        metrics.quota_calls_per_second.with_label_values(account).set(rate);
+        metrics.pending_instances.with_label_values(account).set(whole(self.pending_ids));
+        metrics.pending_jobs.with_label_values(account).set(whole(self.pending_jobs));
+        metrics.calls_under_way.with_label_values(account).set(whole(self.calls_under_way));
+        metrics.oldest_pending_seconds.with_label_values(account).set(self.oldest.as_secs_f64());
+    }
+}
+
+/// How many deliveries are held, told now and then.
+pub struct WorkerStands {
+    pub held: usize,
+}
+
+impl WorkerStands {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.held_deliveries.set(whole(self.held));
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,14 @@
+//! What people and machines see of a worker: metrics, log lines, health.
+//!
+//! `events` says what happened: one type for a log line and its metric. `metrics` are the series themselves, `vitals` whether
+//! all is well, `server` shows them over HTTP. It must not decide anything.
+
+pub mod events;
+mod metrics;
+mod process;
+mod server;
+mod vitals;
+
+pub use metrics::Metrics;
+pub use server::OpsServer;
+pub use vitals::Vitals;

@@ -1,0 +1,143 @@
+//! The way out: no further deliveries, jobs that were not begun go back, begun ones are finished while there is time, and
+//! the broker confirms what was answered. It says what became of everything.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::reply::Ending;
+use super::{REPORT_EVERY, Worker, sleep_until};
+use crate::broker::Subscription;
+use crate::contract::Outcome;
+
+/// Time kept for the broker to confirm the last settlements.
+const LAST_CONFIRMS: Duration = Duration::from_secs(2);
+
+/// What a worker did in its life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub received: u64,
+    pub results: u64,
+    pub malformed: u64,
+    pub calls: u64,
+    pub released: u64,
+    pub already_gone: u64,
+    pub other: u64,
+    pub given_back: usize,
+    /// Calls that had no verdict when the time was over.
+    pub calls_left: usize,
+    /// Results that the broker had not confirmed when the time was over.
+    pub unconfirmed: usize,
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, ending: &Ending) {
+        self.results += 1;
+        for (_, outcome) in &ending.outcomes {
+            match outcome.outcome {
+                Outcome::Released => self.released += 1,
+                Outcome::AlreadyGone => self.already_gone += 1,
+                _ => self.other += 1,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received, results, malformed, calls, released, already_gone, other, .. } = self;
+        write!(
+            f,
+            "took {received} deliveries and answered {results} jobs ({malformed} bodies were no jobs) with {calls} calls: \
+             {released} instances released, {already_gone} already gone, {other} not released; gave {} deliveries back",
+            self.given_back
+        )?;
+        if self.calls_left + self.unconfirmed > 0 {
+            write!(
+                f,
+                "; ran out of time with {} calls and {} results open, whose jobs will be delivered again",
+                self.calls_left, self.unconfirmed
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Worker {
+    /// Ends within `worker.drain_deadline`.
+    pub(super) async fn drain(mut self, mut subscription: Subscription) -> Summary {
+        let deadline = Instant::now() + self.settings.worker.drain_deadline;
+        let longest_call =
+            self.settings.accounts.values().map(|account| account.call_timeout).max().unwrap_or_default();
+        // Whoever calls after this may not have a verdict in time.
+        let last_call = deadline.checked_sub(longest_call + LAST_CONFIRMS).unwrap_or_else(Instant::now);
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        subscription.stop_deliveries();
+        let now = self.now();
+        let unbegun: Vec<_> = (self.lanes.iter_mut())
+            .flat_map(|(account, lane)| lane.engine.withdraw_unbegun(now).into_iter().map(|key| (account.clone(), key)))
+            .collect();
+        let tags = self.let_go(unbegun);
+        tracing::info!(given_back = tags.len(), begun = self.jobs.len(), "stopping: jobs that were not begun go back");
+        self.give_back(tags, &subscription);
+        self.give_back_waiting(&subscription);
+
+        let finished = timeout_at(deadline - LAST_CONFIRMS.min(self.settings.worker.drain_deadline), async {
+            while !(self.jobs.is_empty() && self.calls.is_empty()) {
+                let calling = Instant::now() < last_call;
+                if !calling && self.calls.is_empty() {
+                    break;
+                }
+                let wakes_at = if calling { self.turn(&subscription).map(|at| at.min(last_call)) } else { None };
+                tokio::select! {
+                    biased;
+                    Some(answered) = self.calls.join_next() => {
+                        self.learn(answered);
+                        self.answer_finished(&subscription);
+                    }
+                    () = sleep_until(wakes_at) => {}
+                    _ = report.tick() => self.report(&subscription, Some("the worker is stopping")),
+                    Some(event) = subscription.events.recv() => {
+                        self.hear(event);
+                        self.give_back_waiting(&subscription);
+                    }
+                    else => break,
+                }
+            }
+        })
+        .await;
+        if finished.is_err() {
+            tracing::warn!(calls = self.calls.len(), "the time to drain is over");
+        }
+        self.summary.calls_left = self.calls.len();
+        self.calls.abort_all();
+        let rest = self.let_go(self.jobs.keys().cloned().collect());
+        self.give_back(rest, &subscription);
+        self.confirm_the_rest(subscription, deadline).await
+    }
+
+    fn give_back_waiting(&mut self, subscription: &Subscription) {
+        let tags: Vec<_> = self.waiting.drain(..).map(|delivery| delivery.tag).collect();
+        self.give_back(tags, subscription);
+    }
+
+    async fn confirm_the_rest(mut self, mut subscription: Subscription, deadline: Instant) -> Summary {
+        let confirmed = timeout_at(deadline, async {
+            while !self.unconfirmed.is_empty() {
+                match subscription.events.recv().await {
+                    Some(event) => self.hear(event),
+                    None => break,
+                }
+            }
+        })
+        .await;
+        if confirmed.is_err() {
+            tracing::warn!(results = self.unconfirmed.len(), "the broker has not confirmed the last results in time");
+        }
+        self.summary.unconfirmed = self.unconfirmed.len();
+        // Even a blocked broker must not hold a worker that is told to stop.
+        subscription.close(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(200))).await;
+        self.summary
+    }
+}

@@ -1,0 +1,342 @@
+//! The loop that joins the rooms: take deliveries in, spend permits on batches, learn verdicts, answer finished jobs.
+//!
+//! ```text
+//! broker ──delivery──> intake ──job──> lane.engine ──(permit)──> call ──> verdict ──> lane.engine ──> reply ──> broker
+//! ```
+//!
+//! One task owns all of it, so no state is shared; only the calls themselves run beside it.
+
+mod drain;
+mod intake;
+mod lane;
+mod reply;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use drain::Summary;
+
+use intake::{Bounds, Intake};
+use lane::{Answered, Lane};
+use reply::{Ending, EndingKind, Held};
+
+use crate::api::{Client, ClientError, credentials::Chain};
+use crate::broker::{Broker, Delivery, DeliveryTag, Event, Publication, Queue, Settlement, Subscription};
+use crate::config::Settings;
+use crate::contract::AccountName;
+use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
+use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
+use crate::ops::{Metrics, Vitals};
+
+/// Events taken from the broker at a time, before permits are looked at again.
+const EVENTS_AT_A_TIME: usize = 512;
+
+/// How often the loop says how it stands, whatever happens.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a worker can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("no account names an endpoint: set accounts.default.endpoint, for nothing is released anywhere by default")]
+    NoAccount,
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Protection(#[from] InvalidProtection),
+    #[error("safety.protected_file {path}: {problem}")]
+    ProtectedFile { path: String, problem: String },
+}
+
+/// A delivery whose job the engine has.
+type Admitted = HashMap<(AccountName, JobKey), Held>;
+
+pub struct Worker {
+    settings: Settings,
+    name: String,
+    lanes: BTreeMap<AccountName, Lane>,
+    jobs: Admitted,
+    pending_bytes: usize,
+    /// Deliveries beyond the bounds on pending ids and bytes; as many as the prefetch at most.
+    waiting: VecDeque<Delivery>,
+    /// Deliveries whose reply is on its way, and since when the job waits for it.
+    unconfirmed: HashMap<DeliveryTag, Timestamp>,
+    calls: JoinSet<Answered>,
+    started: Instant,
+    metrics: Arc<Metrics>,
+    vitals: Arc<Vitals>,
+    summary: Summary,
+}
+
+impl Worker {
+    /// Builds a worker. `credentials` gives each account's source of access keys.
+    pub fn new(
+        settings: Settings,
+        credentials: impl Fn(&AccountName) -> Chain,
+        metrics: Arc<Metrics>,
+        vitals: Arc<Vitals>,
+    ) -> Result<Self, WorkerError> {
+        let protection = protection(&settings)?;
+        let mut lanes = BTreeMap::new();
+        for (name, account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
+            let client = Client::new(name.as_str(), account, credentials(name))?;
+            let lane = Lane::new(name.clone(), client, account, &settings.worker, &settings.retry, protection.clone());
+            lanes.insert(name.clone(), lane);
+        }
+        if lanes.is_empty() {
+            return Err(WorkerError::NoAccount);
+        }
+        Ok(Self {
+            name: settings.worker.name.clone().unwrap_or_else(own_name),
+            settings,
+            lanes,
+            jobs: HashMap::new(),
+            pending_bytes: 0,
+            waiting: VecDeque::new(),
+            unconfirmed: HashMap::new(),
+            calls: JoinSet::new(),
+            started: Instant::now(),
+            metrics,
+            vitals,
+            summary: Summary::default(),
+        })
+    }
+
+    /// Works until `stop` resolves, then drains. Says what it did.
+    pub async fn run(mut self, broker: &dyn Broker, stop: impl Future<Output = ()>) -> Summary {
+        let mut subscription = broker.subscribe(Queue::Jobs, self.settings.broker.prefetch);
+        let mut stop = pin!(stop);
+        let mut events = Vec::with_capacity(EVENTS_AT_A_TIME);
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wakes_at = self.turn(&subscription);
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                // First among the steady sources: a busy queue must not starve the deadline of a batch.
+                () = sleep_until(wakes_at) => {}
+                Some(answered) = self.calls.join_next() => self.learn(answered),
+                _ = report.tick() => self.report(&subscription, None),
+                count = subscription.events.recv_many(&mut events, EVENTS_AT_A_TIME) => {
+                    if count == 0 {
+                        tracing::error!("the broker's subscription has ended: stopping");
+                        break;
+                    }
+                    for event in events.drain(..) {
+                        self.hear(event);
+                    }
+                }
+            }
+        }
+        self.drain(subscription).await
+    }
+
+    /// Takes in what there is room for, spends permits and answers finished jobs; returns when to come again at the latest.
+    fn turn(&mut self, subscription: &Subscription) -> Option<Instant> {
+        while self.has_room()
+            && let Some(delivery) = self.waiting.pop_front()
+        {
+            self.take_in(delivery, subscription);
+        }
+        let now = self.now();
+        let mut wakes_at: Option<Moment> = None;
+        for lane in self.lanes.values_mut() {
+            lane.call_what_may_go(now, &mut self.calls, &self.metrics);
+            wakes_at = wakes_at.into_iter().chain(lane.wakes_at(now)).min();
+        }
+        self.answer_finished(subscription);
+        wakes_at.map(|at| self.started + at)
+    }
+
+    fn answer_finished(&mut self, subscription: &Subscription) {
+        let mut finished = Vec::new();
+        for (account, lane) in &mut self.lanes {
+            finished.extend(lane.engine.take_finished().into_iter().map(|job| (account.clone(), job)));
+        }
+        for (account, job) in finished {
+            let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
+            self.pending_bytes -= held.bytes;
+            let first_failure = job.first_failure.map(|at| self.at(at));
+            let ending =
+                Ending { outcomes: job.outcomes, attempts: job.attempts, first_failure, kind: EndingKind::Worked };
+            self.answer(held, ending, subscription);
+        }
+    }
+
+    fn answer(&mut self, held: Held, ending: Ending, subscription: &Subscription) {
+        self.summary.count(&ending);
+        let publications = held.reply(ending, &self.name, &self.metrics);
+        let enqueued = held.properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
+        let since = enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(held.received_at);
+        self.settle(held.tag, publications, since, subscription);
+    }
+
+    fn settle(
+        &mut self,
+        tag: DeliveryTag,
+        publications: Vec<Publication>,
+        since: Timestamp,
+        subscription: &Subscription,
+    ) {
+        self.unconfirmed.insert(tag, since);
+        subscription.settle(Settlement::Finish { tag, publications });
+    }
+
+    fn learn(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
+        let now = self.now();
+        match answered {
+            Ok(answered) => {
+                self.summary.calls += 1;
+                if let Some(lane) = self.lanes.get_mut(&answered.account) {
+                    lane.learn(answered, now, &self.metrics);
+                }
+            }
+            // A call catches its own panics, and nobody cancels one.
+            Err(error) => tracing::error!(%error, "a call was lost: its batch waits until the worker restarts"),
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Delivery(delivery) => self.waiting.push_back(delivery),
+            Event::Settled(tag) => {
+                if let Some(since) = self.unconfirmed.remove(&tag) {
+                    let waited = Timestamp::now().duration_since(since);
+                    ResultConfirmed { since_enqueued: Duration::try_from(waited).unwrap_or_default() }
+                        .emit(&self.metrics);
+                }
+            }
+            Event::SessionLost { session, reason } => self.lose(session, &reason),
+        }
+    }
+
+    fn take_in(&mut self, delivery: Delivery, subscription: &Subscription) {
+        JobReceived { redelivered: delivery.redelivered }.emit(&self.metrics);
+        self.summary.received += 1;
+        let (now, received_at, tag) = (self.now(), Timestamp::now(), delivery.tag);
+        let lanes = &self.lanes;
+        let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.contains_key(name) };
+        match bounds.take(delivery, received_at, now) {
+            Intake::Malformed { message, explanation } => {
+                self.summary.malformed += 1;
+                let publications = reply::malformed(message, explanation, received_at, &self.name, &self.metrics);
+                self.settle(tag, publications, received_at, subscription);
+            }
+            Intake::Answered(held, ending) => self.answer(held, ending, subscription),
+            Intake::Admitted(held, job) => {
+                let account = held.job.group.account.clone();
+                if let Some(lane) = self.lanes.get_mut(&account) {
+                    let key = lane.engine.admit(job, now);
+                    self.pending_bytes += held.bytes;
+                    self.jobs.insert((account, key), held);
+                }
+            }
+        }
+    }
+
+    /// The bounds on what is pending; a job that alone is beyond them is taken when nothing else is.
+    fn has_room(&self) -> bool {
+        let ids: usize = self.lanes.values().map(|lane| lane.engine.pending_ids()).sum();
+        let worker = &self.settings.worker;
+        self.jobs.is_empty() || (ids < worker.max_pending_ids && self.pending_bytes < worker.max_pending_bytes)
+    }
+
+    /// Every delivery of a lost session comes again under another tag, so what is held of it is let go.
+    fn lose(&mut self, session: u64, reason: &str) {
+        let lost: Vec<_> =
+            self.jobs.iter().filter(|(_, held)| held.tag.session == session).map(|(key, _)| key.clone()).collect();
+        self.unconfirmed.retain(|tag, _| tag.session != session);
+        self.waiting.retain(|delivery| delivery.tag.session != session);
+        SessionLost { reason, jobs: lost.len() }.emit(&self.metrics);
+        self.let_go(lost);
+    }
+
+    fn let_go(&mut self, keys: Vec<(AccountName, JobKey)>) -> Vec<DeliveryTag> {
+        let now = self.now();
+        let mut by_account: BTreeMap<AccountName, Vec<JobKey>> = BTreeMap::new();
+        let mut tags = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(held) = self.jobs.remove(&key) {
+                self.pending_bytes -= held.bytes;
+                tags.push(held.tag);
+            }
+            by_account.entry(key.0).or_default().push(key.1);
+        }
+        for (account, keys) in by_account {
+            if let Some(lane) = self.lanes.get_mut(&account) {
+                lane.engine.forget(&keys, now);
+            }
+        }
+        tags
+    }
+
+    fn give_back(&mut self, tags: impl IntoIterator<Item = DeliveryTag>, subscription: &Subscription) {
+        let mut deliveries = 0;
+        for tag in tags {
+            deliveries += 1;
+            subscription.settle(Settlement::GiveBack { tag });
+        }
+        self.summary.given_back += deliveries;
+        GivenBack { deliveries }.emit(&self.metrics);
+    }
+
+    fn report(&self, subscription: &Subscription, stopping: Option<&str>) {
+        let now = self.now();
+        let mut problems: Vec<String> = self.lanes.values().filter_map(Lane::problem).collect();
+        problems.extend(stopping.map(str::to_owned));
+        let health = subscription.health.borrow();
+        if !(health.consuming && health.publishing) {
+            problems.push(format!("broker: {}", health.problem));
+        }
+        self.vitals.turned(problems);
+        WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len() }.emit(&self.metrics);
+        for lane in self.lanes.values() {
+            lane.report(now, &self.metrics);
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.started.elapsed()
+    }
+
+    /// A moment on the wall clock.
+    fn at(&self, moment: Moment) -> Timestamp {
+        let ago = self.now().saturating_sub(moment);
+        Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The guard that the settings describe.
+fn protection(settings: &Settings) -> Result<Protection, WorkerError> {
+    let mut entries = settings.safety.protected.clone();
+    if let Some(path) = &settings.safety.protected_file {
+        let unreadable = |problem: std::io::Error| WorkerError::ProtectedFile {
+            path: path.display().to_string(),
+            problem: format!("{problem}: nothing is released while it can't be read"),
+        };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        entries.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    Ok(Protection::new(entries.iter().map(String::as_str))?)
+}
+
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
+    format!("{host}-{}", std::process::id())
+}
