@@ -1,0 +1,146 @@
+//! A message of the contract, as lapin writes it, and back. Nothing here can fail: what AMQP can't carry is cut or
+//! dropped, because a property must never cost the message.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use crate::contract::{Message, Properties};
+
+const PERSISTENT: u8 = 2;
+/// AMQP's limit for names and ids, in bytes. lapin panics above it.
+const SHORT_STRING_BYTES: usize = 255;
+
+/// The properties as AMQP carries them.
+pub(super) fn outgoing(properties: &Properties) -> BasicProperties {
+    let mut written =
+        BasicProperties::default().with_delivery_mode(PERSISTENT).with_content_type(short("application/json"));
+    if let Some(id) = &properties.message_id {
+        written = written.with_message_id(short(id));
+    }
+    if let Some(id) = &properties.correlation_id {
+        written = written.with_correlation_id(short(id));
+    }
+    if let Some(queue) = &properties.reply_to {
+        written = written.with_reply_to(short(queue));
+    }
+    if let Some(kind) = &properties.kind {
+        written = written.with_type(short(kind));
+    }
+    if let Some(seconds) = properties.timestamp {
+        written = written.with_timestamp(seconds);
+    }
+    if !properties.headers.is_empty() {
+        let mut headers = FieldTable::default();
+        for (name, value) in &properties.headers {
+            headers.insert(short(name), AMQPValue::LongString(value.as_str().into()));
+        }
+        written = written.with_headers(headers);
+    }
+    written
+}
+
+/// The message as the contract knows it. Headers that are neither text nor a whole number are dropped.
+pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
+    let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let properties = Properties {
+        message_id: text(properties.message_id()),
+        correlation_id: text(properties.correlation_id()),
+        reply_to: text(properties.reply_to()),
+        kind: text(properties.kind()),
+        timestamp: *properties.timestamp(),
+        headers: headers
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
+            .collect(),
+    };
+    Message { body, properties }
+}
+
+/// How often the broker says that it handed the message out before. RabbitMQ 3.10 counts from zero, 4.x leaves the
+/// header out of a first delivery, and a classic queue only tells a first delivery from a later one.
+pub(super) fn earlier_deliveries(properties: &BasicProperties, redelivered: bool) -> u64 {
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    let counted = headers.and_then(|headers| headers.get("x-delivery-count")).and_then(whole_number);
+    counted.and_then(|count| u64::try_from(count).ok()).unwrap_or(0).max(u64::from(redelivered))
+}
+
+/// Cuts at 255 bytes, between two characters.
+pub(super) fn short(text: &str) -> ShortString {
+    let mut end = text.len().min(SHORT_STRING_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+fn header_text(value: &AMQPValue) -> Option<String> {
+    match value {
+        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        number => whole_number(number).map(|number| number.to_string()),
+    }
+}
+
+fn whole_number(value: &AMQPValue) -> Option<i64> {
+    match *value {
+        AMQPValue::ShortShortInt(number) => Some(number.into()),
+        AMQPValue::ShortShortUInt(number) => Some(number.into()),
+        AMQPValue::ShortInt(number) => Some(number.into()),
+        AMQPValue::ShortUInt(number) => Some(number.into()),
+        AMQPValue::LongInt(number) => Some(number.into()),
+        AMQPValue::LongUInt(number) => Some(number.into()),
+        AMQPValue::LongLongInt(number) => Some(number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_message_comes_back_as_it_went_out() {
+        let message = Message {
+            body: b"{}".to_vec(),
+            properties: Properties {
+                message_id: Some("job-1".to_owned()),
+                correlation_id: Some("order-7".to_owned()),
+                reply_to: Some("answers".to_owned()),
+                kind: Some("release.job.v1".to_owned()),
+                timestamp: Some(1_700_000_000),
+                headers: BTreeMap::from([("traceparent".to_owned(), "00-ab-cd-01".to_owned())]),
+            },
+        };
+        let written = outgoing(&message.properties);
+        assert_eq!(*written.delivery_mode(), Some(2));
+        assert_eq!(incoming(message.body.clone(), &written), message);
+    }
+
+    #[test]
+    fn headers_of_other_types_are_dropped_and_numbers_become_text() {
+        let mut headers = FieldTable::default();
+        headers.insert("number".into(), AMQPValue::LongLongInt(-3));
+        headers.insert("flag".into(), AMQPValue::Boolean(true));
+        headers.insert("x-delivery-count".into(), AMQPValue::LongInt(4));
+        let properties = BasicProperties::default().with_headers(headers);
+        let message = incoming(Vec::new(), &properties);
+        assert_eq!(message.properties.headers.get("number").map(String::as_str), Some("-3"));
+        assert!(!message.properties.headers.contains_key("flag"));
+        assert_eq!(earlier_deliveries(&properties, true), 4);
+    }
+
+    #[test]
+    fn a_redelivery_is_counted_where_the_broker_counts_none() {
+        assert_eq!(earlier_deliveries(&BasicProperties::default(), false), 0);
+        assert_eq!(earlier_deliveries(&BasicProperties::default(), true), 1);
+    }
+
+    #[test]
+    fn a_property_that_is_too_long_is_cut_between_characters() {
+        assert_eq!(short(&"é".repeat(200)).as_str(), "é".repeat(127));
+    }
+}
