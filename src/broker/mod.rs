@@ -8,10 +8,12 @@ pub mod amqp;
 pub mod embedded;
 
 use std::fmt;
+use std::path::Path;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+use crate::config::BrokerSettings;
 use crate::contract::{DEAD, JOBS, Message, RESULTS, UNROUTED};
 
 /// What a worker, a producer and an operator need of a broker.
@@ -28,6 +30,15 @@ pub trait Broker: Send + Sync {
 
     /// Messages ready in a queue, not counting those that a consumer holds.
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>>;
+}
+
+/// Opens the broker that the settings name. Nothing is connected before it is needed.
+pub fn open(settings: &BrokerSettings) -> Result<Box<dyn Broker>, BrokerError> {
+    let url = settings.url.as_deref().ok_or(BrokerError::NotNamed)?;
+    match url.strip_prefix("sqlite:") {
+        Some(path) => Ok(Box::new(embedded::EmbeddedBroker::open(Path::new(path))?)),
+        None => Ok(Box::new(amqp::AmqpBroker::new(settings)?)),
+    }
 }
 
 /// A queue of the house.
@@ -178,6 +189,8 @@ impl Subscription {
 /// Why a broker could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
+    #[error("broker.url is not set: name amqp://HOST, amqps://HOST or sqlite:PATH")]
+    NotNamed,
     #[error("can't reach the broker at {address}: {reason}")]
     Unreachable { address: String, reason: String },
     #[error("{entity} does not exist: run `bulkrelease setup`, or set broker.declare = true")]

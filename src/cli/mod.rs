@@ -1,4 +1,91 @@
-//! One file per command.
+//! The command line: one file per command. Each builds what it needs from the settings and runs it.
 
 pub mod config;
+pub mod demo;
+pub mod enqueue;
+pub mod healthcheck;
+mod logging;
 pub mod sandbox;
+pub mod setup;
+mod signals;
+pub mod worker;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Loaded, environment, load};
+
+/// Release cloud instances in bulk: jobs from a queue, batches of up to 100, one quota, a result for every job.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// The settings file (TOML); see config/bulkrelease.toml for every setting
+    #[arg(long, global = true, value_name = "FILE", env = "BULKRELEASE_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Set one setting, above file and environment: --set accounts.default.burst=2
+    #[arg(long = "set", global = true, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  bulkrelease demo                                     see the main job at work, nothing else needed
+  bulkrelease sandbox --admin                          a ReleaseInstance API that releases nothing
+  bulkrelease setup --set broker.url=amqp://localhost  declare queues and exchanges
+  bulkrelease worker --config worker.toml              consume until SIGTERM
+  bulkrelease enqueue --product ecs --subscription-type PayAsYouGo i-bp1 i-bp2
+
+A setting comes from its default, the file, the environment (BULKRELEASE__BROKER__URL) or --set; the last one wins.
+`bulkrelease config` shows which did.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Worker(worker::WorkerCommand),
+    Enqueue(enqueue::EnqueueCommand),
+    Setup(setup::SetupCommand),
+    Sandbox(sandbox::SandboxCommand),
+    Demo(demo::DemoCommand),
+    Config(config::ConfigCommand),
+    Healthcheck(healthcheck::HealthcheckCommand),
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub fn run(self) -> anyhow::Result<()> {
+        let Self { config, set, command } = self;
+        let load = || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
+        if let Command::Config(command) = command {
+            return command.run(load, &mut std::io::stdout().lock());
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+        runtime.block_on(async {
+            match command {
+                Command::Worker(command) => command.run(load()?.settings).await,
+                Command::Enqueue(command) => command.run(load()?.settings).await,
+                Command::Setup(command) => command.run(load()?.settings).await,
+                Command::Sandbox(command) => command.run().await,
+                Command::Demo(command) => command.run().await,
+                Command::Healthcheck(command) => command.run().await,
+                Command::Config(_) => Ok(()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

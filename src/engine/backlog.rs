@@ -22,8 +22,10 @@ pub enum SealReason {
     Idle,
     /// It waited `max_wait` behind full ones.
     Overdue,
-    /// It was called before: a retry, or a step of a split.
-    Again,
+    /// It was called before and could not be settled.
+    Retry,
+    /// It is part of a batch that was refused.
+    Split,
 }
 
 impl SealReason {
@@ -33,7 +35,8 @@ impl SealReason {
             Self::Linger => "linger",
             Self::Idle => "idle",
             Self::Overdue => "overdue",
-            Self::Again => "again",
+            Self::Retry => "retry",
+            Self::Split => "split",
         }
     }
 }
@@ -144,7 +147,8 @@ impl Backlog {
         self.part_filled.first().map(|(since, _)| *since + self.linger)
     }
 
-    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `replace`.
+    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `replace`. The reason is a pool's: what
+    /// a course is called for it knows itself.
     pub fn choose(&mut self, now: Moment, idle: bool) -> Option<(Lot, SealReason)> {
         let oldest_part = self.part_filled.first();
         let overdue = oldest_part.is_some_and(|(since, _)| *since + self.max_wait <= now);
@@ -152,9 +156,8 @@ impl Backlog {
         if let Some((since, lot)) = self.full.first().cloned()
             && !(overdue && self.permits_since_overdue >= self.overdue_share)
         {
-            let reason = if let Lot::Course(_) = lot { SealReason::Again } else { SealReason::Full };
             self.take(since, &lot);
-            return Some((lot, reason));
+            return Some((lot, SealReason::Full));
         }
         let (since, lot) = match oldest_part {
             Some((since, lot)) if idle || *since + self.linger <= now => (*since, lot.clone()),
@@ -163,11 +166,12 @@ impl Backlog {
                 (since, Lot::Course(key))
             }
         };
-        let reason = match lot {
-            Lot::Course(_) => SealReason::Again,
-            Lot::Group(_) if overdue => SealReason::Overdue,
-            Lot::Group(_) if since + self.linger <= now => SealReason::Linger,
-            Lot::Group(_) => SealReason::Idle,
+        let reason = if overdue {
+            SealReason::Overdue
+        } else if since + self.linger <= now {
+            SealReason::Linger
+        } else {
+            SealReason::Idle
         };
         self.permits_since_overdue = 0;
         self.take(since, &lot);

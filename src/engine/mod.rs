@@ -196,15 +196,12 @@ impl Engine {
     pub fn seal(&mut self, now: Moment) -> Option<Call> {
         loop {
             let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
-            let key = match lot {
-                Lot::Course(key) => key,
-                Lot::Group(group) => match self.seal_pool(&group, now) {
-                    Some(key) => key,
-                    None => continue,
-                },
+            let call = match lot {
+                Lot::Course(key) => self.go_on_with(key, now),
+                Lot::Group(group) => self.seal_pool(&group, now).and_then(|key| self.call(key, reason, now)),
             };
-            if let Some(call) = self.call(key, reason, now) {
-                return Some(call);
+            if call.is_some() {
+                return call;
             }
         }
     }
@@ -231,19 +228,23 @@ impl Engine {
         Some(key)
     }
 
-    /// Turns what a course asks next into a call. Whoever is no longer admissible leaves the course.
-    fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
-        if reason == SealReason::Again {
-            let asked = self.courses.get(&key)?.asked().to_vec();
-            let kept: HashSet<_> = asked.iter().filter(|id| self.admissible(id, now)).cloned().collect();
-            if kept.len() < asked.len() {
-                let gone: HashSet<_> = asked.into_iter().filter(|id| !kept.contains(id)).collect();
-                self.courses.get_mut(&key)?.retain(|id| !gone.contains(id));
-                // What is asked next may be other ids: they must pass the guards as well.
-                self.make_ready(key);
-                return None;
-            }
+    /// A course's turn has come: whoever is no longer admissible leaves it, the rest is called.
+    fn go_on_with(&mut self, key: CallKey, now: Moment) -> Option<Call> {
+        let course = self.courses.get(&key)?;
+        let reason = if let Plan::Split(_) = course.plan { SealReason::Split } else { SealReason::Retry };
+        let asked = course.asked().to_vec();
+        let unwanted: HashSet<_> = asked.into_iter().filter(|id| !self.admissible(id, now)).collect();
+        if unwanted.is_empty() {
+            return self.call(key, reason, now);
         }
+        self.courses.get_mut(&key)?.retain(|id| !unwanted.contains(id));
+        // What is asked next may be other ids, and they must pass the guards as well.
+        self.make_ready(key);
+        None
+    }
+
+    /// Turns what a course asks next into a call.
+    fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
         let course = self.courses.get(&key)?;
         let batch = Batch::new(Arc::clone(&course.group), course.asked().to_vec()).ok()?;
         let (attempt, waited) = (course.attempts, now.saturating_sub(course.since));

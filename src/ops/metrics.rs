@@ -116,7 +116,7 @@ impl Metrics {
             call_seconds: histogram("bulkrelease_call_seconds", "From sending a call to its verdict.", &seconds)?,
             batches_sealed: counter(
                 "bulkrelease_batches_sealed_total",
-                "Batches by why they were sealed: full, linger, idle, overdue, or again (a retry or a step of a split).",
+                "Batches by why they were sealed: full, linger, idle, overdue, retry, or split (a part of a refused batch).",
                 &["account", "reason"],
             )?,
             batch_instances: histogram("bulkrelease_batch_instances", "Instances in a batch.", &sizes)?,

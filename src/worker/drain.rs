@@ -10,6 +10,7 @@ use super::reply::Ending;
 use super::{REPORT_EVERY, Worker, sleep_until};
 use crate::broker::Subscription;
 use crate::contract::Outcome;
+use crate::engine::SealReason;
 
 /// Time kept for the broker to confirm the last settlements.
 const LAST_CONFIRMS: Duration = Duration::from_secs(2);
@@ -20,7 +21,12 @@ pub struct Summary {
     pub received: u64,
     pub results: u64,
     pub malformed: u64,
+    /// All calls, those below among them.
     pub calls: u64,
+    /// Calls of a batch that an earlier call had left open.
+    pub retries: u64,
+    /// Calls of a part of a batch that was refused.
+    pub splits: u64,
     pub released: u64,
     pub already_gone: u64,
     pub other: u64,
@@ -32,6 +38,15 @@ pub struct Summary {
 }
 
 impl Summary {
+    pub(super) fn count_call(&mut self, reason: SealReason) {
+        self.calls += 1;
+        match reason {
+            SealReason::Retry => self.retries += 1,
+            SealReason::Split => self.splits += 1,
+            SealReason::Full | SealReason::Linger | SealReason::Idle | SealReason::Overdue => {}
+        }
+    }
+
     pub(super) fn count(&mut self, ending: &Ending) {
         self.results += 1;
         for (_, outcome) in &ending.outcomes {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::api::{Answer, Client};
 use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettings};
 use crate::contract::{AccountName, Evidence, GroupKey, Verdict};
-use crate::engine::{Call, CallKey, Engine, EngineSettings, Moment, Protection};
+use crate::engine::{Call, CallKey, Engine, EngineSettings, Moment, Protection, SealReason};
 use crate::ops::Metrics;
 use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands};
 use crate::pace::{DelayPolicy, Delays, Gate, Quota};
@@ -21,6 +21,7 @@ pub struct Answered {
     key: CallKey,
     group: Arc<GroupKey>,
     ids: usize,
+    pub reason: SealReason,
     answer: Answer,
     took: Duration,
 }
@@ -145,6 +146,7 @@ async fn make(client: Arc<Client>, account: AccountName, call: Call) -> Answered
         key: call.key,
         group: Arc::clone(call.batch.group()),
         ids: call.batch.len(),
+        reason: call.reason,
         answer,
         took: started.elapsed(),
     }

@@ -193,7 +193,7 @@ impl Worker {
         let now = self.now();
         match answered {
             Ok(answered) => {
-                self.summary.calls += 1;
+                self.summary.count_call(answered.reason);
                 if let Some(lane) = self.lanes.get_mut(&answered.account) {
                     lane.learn(answered, now, &self.metrics);
                 }

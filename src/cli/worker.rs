@@ -1,0 +1,43 @@
+//! `bulkrelease worker`: consume jobs until told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{logging, signals};
+use crate::api::credentials::Chain;
+use crate::broker::{self, BrokerError};
+use crate::config::Settings;
+use crate::ops::{Metrics, OpsServer, Vitals};
+use crate::worker::Worker;
+
+/// Consume release jobs until SIGTERM or SIGINT, then finish what was begun and give the rest back
+#[derive(Debug, clap::Args)]
+pub struct WorkerCommand {}
+
+impl WorkerCommand {
+    pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
+        logging::start(&settings.log)?;
+        let stop = signals::stop()?;
+        let broker = broker::open(&settings.broker)?;
+        let (metrics, vitals) = (Arc::new(Metrics::new()?), Arc::new(Vitals::default()));
+        let credentials = settings.accounts.clone();
+        let chain = |name: &_| Chain::new(&credentials.get(name).cloned().unwrap_or_default().credentials);
+        let worker = Worker::new(settings.clone(), chain, Arc::clone(&metrics), Arc::clone(&vitals))?;
+        let listen = settings.ops.listen;
+        let ops = OpsServer::start(listen, metrics, vitals).await.with_context(|| format!("ops.listen {listen}"))?;
+        tracing::info!(address = %ops.address(), "metrics and health are served");
+        if settings.broker.declare {
+            match broker.declare().await {
+                // The subscription goes on trying, and says so on /readyz.
+                Err(BrokerError::Unreachable { address, reason }) => {
+                    tracing::warn!(address, reason, "the broker can't be reached yet");
+                }
+                declared => declared?,
+            }
+        }
+        let summary = worker.run(&*broker, stop).await;
+        tracing::info!("{summary}");
+        Ok(())
+    }
+}
