@@ -83,6 +83,7 @@ impl Node {
     /// Runs `rabbitmqctl`, which takes half a second, and answers with what it printed.
     pub fn control(&self, arguments: &[&str]) -> String {
         let mut command = self.command(&format!("{PROGRAMS}/rabbitmqctl"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let output = command.args(["-q", "-n", NODE_NAME]).args(arguments).output().expect("rabbitmqctl starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);

@@ -1,11 +1,10 @@
 //! What a test does with a broker, each with a time-out: make messages, wait for events, settle, count. It must not know
 //! which broker it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bulkrelease::broker::{
-    Broker, Delivery, DeliveryTag, Destination, Event, Health, Publication, Queue, Settlement, Subscription,
-};
+use bulkrelease::broker::{Broker, Delivery, Destination, Event, Health, Publication, Queue, Settlement, Subscription};
 use bulkrelease::contract::{Message, Properties};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -73,9 +72,16 @@ pub async fn deliveries(subscription: &mut Subscription, count: usize) -> Vec<De
     deliveries
 }
 
-/// Waits for the word that this settlement is carried out.
-pub async fn settled(subscription: &mut Subscription, tag: DeliveryTag) {
-    while !matches!(event(subscription).await, Event::Settled(settled) if settled == tag) {}
+/// Waits for the word that these settlements are carried out, in whatever order it comes.
+pub async fn settled(subscription: &mut Subscription, settled: &[&Delivery]) {
+    let mut open: BTreeSet<_> = settled.iter().map(|delivery| delivery.tag).collect();
+    while !open.is_empty() {
+        match event(subscription).await {
+            Event::Settled(tag) => assert!(open.remove(&tag), "{tag:?} is settled twice, or was never ordered"),
+            Event::Delivery(delivery) => panic!("a delivery that this test has no use for: {delivery:?}"),
+            Event::SessionLost { reason, .. } => panic!("lost: {reason}"),
+        }
+    }
 }
 
 /// The number and the reason of the session that is lost next.
