@@ -17,8 +17,8 @@ use super::connection::{ANSWER_TIMEOUT, CLOSE_TIMEOUT, Server, close};
 use super::properties::{earlier_deliveries, incoming};
 use crate::broker::{BrokerError, Delivery, DeliveryTag, Queue};
 
-/// A channel of a quorum queue has 32 acks and returns under way and stashes what comes then. When the channel ends, the
-/// stash is dropped (seen on 3.10: of 50 acks before a close, 17 were lost): it gets this long to empty.
+/// For a quorum queue the broker's channel has 32 acks and returns under way and stashes the next. The end of the channel
+/// drops the stash (on 3.10, of 50 acks before a close 17 were lost), so it gets this long to empty.
 const STASH: Duration = Duration::from_millis(250);
 
 /// What is consumed, and how much of it at a time.
