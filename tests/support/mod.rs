@@ -1,0 +1,6 @@
+//! Real parts for the tests, each started by the test that needs it and gone with it.
+
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+pub mod rabbitmq;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
+pub mod subscriber;

@@ -1,0 +1,230 @@
+//! A private RabbitMQ node: a child process with its own data, ports, cookie and port mapper, on the loopback only. It
+//! can be killed and started again on the same data. It must not know what is tested with it.
+//!
+//! Needs Debian's `rabbitmq-server` package to be installed; a node of the system, if one runs, is left alone.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use lapin::{Connection, ConnectionProperties};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+// The command in /usr/sbin changes the user and drops the environment.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+const NODE_NAME: &str = "n1@localhost";
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Lines that a test adds to the node's own configuration.
+#[derive(Debug, Default, Clone)]
+pub struct Configuration {
+    /// Lines of `rabbitmq.conf`.
+    pub lines: String,
+    /// Erlang terms, for keys that `rabbitmq.conf` doesn't know.
+    pub advanced: String,
+}
+
+/// A node, and everything that goes with it when it is dropped.
+#[derive(Debug)]
+pub struct Node {
+    directory: TempDir,
+    port: u16,
+    distribution_port: u16,
+    mapper_port: u16,
+    broker: Option<Child>,
+    mapper: Option<Child>,
+}
+
+impl Node {
+    /// Starts a node and waits until it serves.
+    pub async fn start(configuration: &Configuration) -> Self {
+        assert!(
+            Path::new(PROGRAMS).join("rabbitmq-server").exists(),
+            "this test needs RabbitMQ: apt-get install rabbitmq-server"
+        );
+        let directory = TempDir::with_prefix("bulkrelease-rabbitmq-").expect("a directory for the node");
+        let [port, distribution_port, mapper_port] = free_ports();
+        let mut node = Self { directory, port, distribution_port, mapper_port, broker: None, mapper: None };
+        node.write_files(configuration);
+        node.mapper = Some(node.start_mapper().await);
+        node.restart().await;
+        node
+    }
+
+    /// The node that tests share, each in a virtual host of its own. It ends with the last test that holds it.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        static NODE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
+        let _one_at_a_time = SHARED.lock().await;
+        if let Some(node) = NODE.lock().unwrap_or_else(PoisonError::into_inner).upgrade() {
+            return node;
+        }
+        let node = Arc::new(Self::start(&Configuration::default()).await);
+        *NODE.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&node);
+        node
+    }
+
+    pub fn url(&self) -> String {
+        format!("amqp://127.0.0.1:{}/", self.port)
+    }
+
+    /// Makes a virtual host and answers with its URL.
+    pub fn virtual_host(&self, name: &str) -> String {
+        self.control(&["add_vhost", name]);
+        self.control(&["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]);
+        format!("{}{name}", self.url())
+    }
+
+    /// Runs `rabbitmqctl`, which takes half a second, and answers with what it printed.
+    pub fn control(&self, arguments: &[&str]) -> String {
+        let mut command = self.command(&format!("{PROGRAMS}/rabbitmqctl"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = command.args(["-q", "-n", NODE_NAME]).args(arguments).output().expect("rabbitmqctl starts");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {printed}{complaint}");
+        printed
+    }
+
+    /// A crash: nothing is flushed, nothing is closed. Within three seconds of declaring a quorum queue it would lose
+    /// confirmed messages, which is the broker's affair and not what tests are about.
+    pub fn kill(&mut self) {
+        end(&mut self.broker);
+    }
+
+    /// Starts the broker again on the same data and waits until it serves.
+    pub async fn restart(&mut self) {
+        assert!(self.broker.is_none(), "the broker runs");
+        let output = fs::File::options().create(true).append(true).open(self.path("log/output")).expect("a log");
+        let mut command = self.command(&format!("{PROGRAMS}/rabbitmq-server"));
+        command.stdout(output.try_clone().expect("a second handle")).stderr(output);
+        self.broker = Some(command.spawn().expect("rabbitmq-server starts"));
+        let begun = Instant::now();
+        while !self.serves().await {
+            let exited = self.broker.as_mut().and_then(|broker| broker.try_wait().expect("a child to ask"));
+            assert!(exited.is_none(), "the node ended: {exited:?}\n{}", self.log());
+            assert!(begun.elapsed() < START_TIMEOUT, "the node is not ready in time\n{}", self.log());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn serves(&self) -> bool {
+        // lapin leaves a thread behind for each connection that is refused: ask the port first.
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            return false;
+        }
+        let url = self.url();
+        let connecting = Connection::connect(url.trim_end_matches('/'), ConnectionProperties::default());
+        match timeout(Duration::from_secs(2), connecting).await {
+            Ok(Ok(connection)) => connection.close(200, "OK".into()).await.is_ok(),
+            _ => false,
+        }
+    }
+
+    /// What the node wrote to its log.
+    pub fn log(&self) -> String {
+        let read = |name| fs::read_to_string(self.path(name)).unwrap_or_default();
+        format!("{}{}", read("log/output"), read("log/rabbit.log"))
+    }
+
+    fn write_files(&self, configuration: &Configuration) {
+        for directory in ["home", "data", "log"] {
+            fs::create_dir(self.path(directory)).expect("a directory of the node");
+        }
+        let cookie = self.path("home/.erlang.cookie");
+        self.write("home/.erlang.cookie", "BULKRELEASETESTS");
+        fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("a private cookie");
+        self.write("enabled_plugins", "[].\n");
+        // An empty one hides the system's.
+        self.write("environment.conf", "");
+        let fixed = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\nlog.console = false\nlog.file = rabbit.log\nlog.file.level = info\n",
+            self.port
+        );
+        self.write("rabbitmq.conf", &(fixed + &configuration.lines));
+        if !configuration.advanced.is_empty() {
+            self.write("advanced.config", &configuration.advanced);
+        }
+    }
+
+    // With the package's own mapper, a daemon would outlive the test.
+    async fn start_mapper(&self) -> Child {
+        let port = self.mapper_port.to_string();
+        let mapper = self.command("epmd").args(["-port", &port, "-address", "127.0.0.1"]).spawn().expect("epmd starts");
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.mapper_port)).is_err() {
+            assert!(begun.elapsed() < START_TIMEOUT, "epmd does not listen");
+            sleep(Duration::from_millis(10)).await;
+        }
+        mapper
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+        command.env("PATH", path).env("LANG", "C.UTF-8").env("HOME", self.path("home"));
+        command.env("ERL_EPMD_PORT", self.mapper_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        command.env("ERL_CRASH_DUMP", "/dev/null");
+        // The wrapper then executes the broker in its own place: the child's process id is the broker's.
+        command.env("RUNNING_UNDER_SYSTEMD", "true");
+        for (name, value) in [
+            ("NODENAME", NODE_NAME.to_owned()),
+            ("NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
+            ("NODE_PORT", self.port.to_string()),
+            ("DIST_PORT", self.distribution_port.to_string()),
+            ("SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}".to_owned()),
+        ] {
+            command.env(format!("RABBITMQ_{name}"), value);
+        }
+        for (name, file) in [
+            ("MNESIA_BASE", "data"),
+            ("LOG_BASE", "log"),
+            ("LOGS", "log/rabbit.log"),
+            ("CONFIG_FILE", "rabbitmq.conf"),
+            ("ADVANCED_CONFIG_FILE", "advanced.config"),
+            ("CONF_ENV_FILE", "environment.conf"),
+            ("ENABLED_PLUGINS_FILE", "enabled_plugins"),
+            ("PID_FILE", "pid"),
+            ("GENERATED_CONFIG_DIR", "generated"),
+        ] {
+            command.env(format!("RABBITMQ_{name}"), self.path(file));
+        }
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).expect("a file of the node");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        end(&mut self.broker);
+        end(&mut self.mapper);
+    }
+}
+
+/// Ports that were free a moment ago.
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("its address").port())
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take()
+        && child.kill().and_then(|()| child.wait()).is_err()
+    {
+        eprintln!("process {} could not be ended", child.id());
+    }
+}
