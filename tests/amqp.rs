@@ -363,3 +363,14 @@ async fn a_dead_letter_survives_being_looked_at_many_times() {
     looking.close(PATIENCE).await;
     depth_becomes(&broker, Queue::Dead, 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classic_queues_that_name_no_type_are_taken_as_they_are() {
+    let node = Node::shared().await;
+    let url = node.virtual_host("untyped");
+    let (_connection, channel) = operator(&url).await;
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("release.results".into(), options, FieldTable::default()).await.expect("a classic queue");
+    let settings = BrokerSettings { queue_type: QueueType::Classic, ..settings(url) };
+    AmqpBroker::new(&settings).expect("valid settings").declare().await.expect("no difference");
+}
