@@ -7,12 +7,18 @@
 mod subscriber;
 #[path = "conformance/suite.rs"]
 mod suite;
+mod support;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bulkrelease::broker::Broker;
+use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::embedded::EmbeddedBroker;
+use bulkrelease::config::BrokerSettings;
+
+use support::rabbitmq::Node;
 
 /// A broker with empty, declared queues.
 struct Fresh {
@@ -55,10 +61,21 @@ macro_rules! held_to_the_suite {
 }
 
 held_to_the_suite!(embedded, super::fresh_embedded_broker);
+held_to_the_suite!(amqp, super::fresh_amqp_broker);
 
 async fn fresh_embedded_broker() -> Fresh {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let broker = EmbeddedBroker::open(&directory.path().join("queue.db")).expect("an empty queue file");
     broker.declare().await.expect("declared");
     Fresh { broker: Arc::new(broker), _keep: Box::new(directory) }
+}
+
+async fn fresh_amqp_broker() -> Fresh {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let node = Node::shared().await;
+    let url = node.virtual_host(&format!("suite-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let settings = BrokerSettings { url: Some(url), ..BrokerSettings::default() };
+    let broker = AmqpBroker::new(&settings).expect("a URL of the node's own");
+    broker.declare().await.expect("declared");
+    Fresh { broker: Arc::new(broker), _keep: Box::new(node) }
 }

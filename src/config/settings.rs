@@ -163,14 +163,14 @@ impl Default for OpsSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
-    /// A tracing filter: `info`, `bulkrelease=debug,lapin=warn`.
+    /// A tracing filter. lapin is off: what it logs of a lost connection the supervisor says too, and better.
     pub level: String,
     pub format: LogFormat,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Human }
+        Self { level: "info,lapin=off".to_owned(), format: LogFormat::Human }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Ack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// What it leads to is being published: it can only be finished from here on.
+    Ordered,
     Finished,
     /// Acked alone, or given back: the broker no longer waits for it.
     Gone,
@@ -58,8 +60,9 @@ impl Acknowledge {
 
     /// The delivery may be acked. Whether it was open: a tag can be settled once.
     pub(super) fn finished(&mut self, tag: u64, now: Duration) -> bool {
-        let settled = self.settle(tag, State::Finished);
+        let settled = matches!(self.state(tag), Some(State::Open | State::Ordered));
         if settled {
+            self.set(tag, State::Finished);
             self.waiting.push_back((now, tag));
         }
         settled
@@ -67,11 +70,12 @@ impl Acknowledge {
 
     /// The delivery is given back by the caller. Whether it was open.
     pub(super) fn given_back(&mut self, tag: u64) -> bool {
-        self.settle(tag, State::Gone)
+        self.turn(tag, State::Gone)
     }
 
-    pub(super) fn is_open(&self, tag: u64) -> bool {
-        self.state(tag) == Some(State::Open)
+    /// What the delivery leads to is about to be published. Whether it was open: a tag can be settled once.
+    pub(super) fn ordered(&mut self, tag: u64) -> bool {
+        self.turn(tag, State::Ordered)
     }
 
     /// The acks due by now, in tag order.
@@ -92,7 +96,7 @@ impl Acknowledge {
     fn take(&mut self, overdue: impl Fn(Duration) -> bool) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut last = None;
-        while let Some(state) = self.states.front().filter(|state| **state != State::Open) {
+        while let Some(state) = self.states.front().filter(|state| !matches!(state, State::Open | State::Ordered)) {
             if *state == State::Finished {
                 last = Some(self.first);
             }
@@ -117,8 +121,9 @@ impl Acknowledge {
         acks
     }
 
-    fn settle(&mut self, tag: u64, state: State) -> bool {
-        let open = self.is_open(tag);
+    /// Turns an open delivery into another state. Whether it was open.
+    fn turn(&mut self, tag: u64, state: State) -> bool {
+        let open = self.state(tag) == Some(State::Open);
         if open {
             self.set(tag, state);
         }
@@ -190,6 +195,17 @@ mod tests {
         assert!(!acknowledge.finished(2, Duration::ZERO));
         assert!(acknowledge.given_back(3));
         assert_eq!(acknowledge.due(LATER), []);
+    }
+
+    #[test]
+    fn what_is_being_published_can_only_be_finished_and_holds_the_front() {
+        let mut acknowledge = with(2);
+        assert!(acknowledge.ordered(1));
+        assert!(!acknowledge.ordered(1) && !acknowledge.given_back(1));
+        assert!(acknowledge.finished(2, Duration::ZERO));
+        assert_eq!(acknowledge.due(Duration::ZERO), []);
+        assert!(acknowledge.finished(1, Duration::ZERO) && !acknowledge.finished(1, Duration::ZERO));
+        assert_eq!(acknowledge.due(Duration::ZERO), [Ack::UpTo(2)]);
     }
 
     #[derive(Debug, Clone)]

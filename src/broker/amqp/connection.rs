@@ -16,8 +16,6 @@ use super::topology;
 use crate::broker::BrokerError;
 use crate::config::{BrokerSettings, QueueType, TlsSettings};
 
-/// Longest wait for the answer to a question that the broker answers at once when it is well.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Closing waits for the broker, and a blocked one doesn't answer.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -155,7 +155,7 @@ impl ConsumingSide {
 
     /// Has everything published; the ack comes with the confirms.
     fn publish(&mut self, tag: DeliveryTag, mut publications: Vec<Publication>) {
-        if !self.session.as_ref().is_some_and(|session| session.holds(tag)) {
+        if !self.session.as_mut().is_some_and(|session| session.order(tag)) {
             return;
         }
         for reply in publications.extract_if(.., |publication| matches!(publication.to, Destination::Reply { .. })) {

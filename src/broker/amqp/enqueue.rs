@@ -10,7 +10,8 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection};
 use tokio::time::timeout;
 
-use super::connection::{ANSWER_TIMEOUT, Server};
+use super::ANSWER_TIMEOUT;
+use super::connection::Server;
 use super::properties::{outgoing, short};
 use crate::broker::BrokerError;
 use crate::contract::{JOBS, Message};

@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::connection::{ANSWER_TIMEOUT, KeptConnection, Server};
+use self::connection::{KeptConnection, Server};
 use self::consumer::{ConsumingSide, Ends};
 use self::health::HealthBoard;
 use self::publisher::Publisher;
@@ -40,6 +40,9 @@ use self::session::Source;
 use super::{Broker, BrokerError, Queue, Subscription};
 use crate::config::BrokerSettings;
 use crate::contract::Message;
+
+/// Longest wait for the answer to a question that the broker answers at once when it is well.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long the publishing side and the replies may take to end after the consuming side.
 const LAST_WORDS: Duration = Duration::from_secs(3);

@@ -17,7 +17,8 @@ use lapin::{Channel, Confirmation, Connection};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::connection::{ANSWER_TIMEOUT, Server, close};
+use super::ANSWER_TIMEOUT;
+use super::connection::{Server, close};
 use super::health::{HealthBoard, Side};
 use super::properties::{outgoing, short};
 use super::reconnect::{Backoff, if_any};

@@ -10,7 +10,8 @@ use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{ANSWER_TIMEOUT, Server, close};
+use super::ANSWER_TIMEOUT;
+use super::connection::{Server, close};
 use super::properties::{outgoing, short};
 use crate::broker::BrokerError;
 use crate::contract::Message;

@@ -12,8 +12,9 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::ANSWER_TIMEOUT;
 use super::acknowledge::{Ack, Acknowledge};
-use super::connection::{ANSWER_TIMEOUT, CLOSE_TIMEOUT, Server, close};
+use super::connection::{CLOSE_TIMEOUT, Server, close};
 use super::properties::{earlier_deliveries, incoming};
 use crate::broker::{BrokerError, Delivery, DeliveryTag, Queue};
 
@@ -94,9 +95,9 @@ impl Session {
         }))
     }
 
-    /// Whether the tag is of this session and not yet settled.
-    pub(super) fn holds(&self, tag: DeliveryTag) -> bool {
-        tag.session == self.number && self.acknowledge.is_open(tag.number)
+    /// The tag's publications are about to be ordered. Whether it is of this session and not yet settled.
+    pub(super) fn order(&mut self, tag: DeliveryTag) -> bool {
+        tag.session == self.number && self.acknowledge.ordered(tag.number)
     }
 
     /// The delivery may be acked, now or in a moment. Whether it was held.

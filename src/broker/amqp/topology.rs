@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tokio::time::timeout;
 
-use super::connection::ANSWER_TIMEOUT;
+use super::ANSWER_TIMEOUT;
 use crate::broker::BrokerError;
 use crate::config::QueueType;
 use crate::contract::{DEAD, JOBS, RESULTS, UNROUTED};
