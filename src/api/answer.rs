@@ -57,11 +57,11 @@ pub(super) fn read(raw: Raw<'_>, table: &ErrorTable) -> Answer {
     let Some(envelope) = envelope else {
         return Answer { verdict: without_envelope(raw), pause };
     };
-    let code = envelope.code.as_ref().map(text).filter(|code| !code.is_empty());
+    let code = envelope.code.as_ref().map(|code| bounded(&text(code), 128)).filter(|code| !code.is_empty());
     let evidence = Arc::new(Evidence {
         code: code.clone(),
-        message: envelope.message.as_ref().map(|message| text(message).chars().take(1000).collect()),
-        request_id: envelope.request_id.clone(),
+        message: envelope.message.as_ref().map(|message| bounded(&text(message), 1000)),
+        request_id: envelope.request_id.as_ref().map(|id| bounded(id, 64)),
     });
     let succeeded = raw.status == 200 && envelope.success == Some(true);
     let released = envelope.data.as_ref().and_then(|data| data.release_result);
@@ -110,6 +110,11 @@ fn without_code(status: u16, evidence: Arc<Evidence>) -> Verdict {
         300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Verdict::Account(evidence),
         _ => Verdict::Unknown(evidence),
     }
+}
+
+/// Whatever the API writes goes into results, dead letters and logs, for every id of a batch.
+fn bounded(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 fn text(value: &serde_json::Value) -> String {

@@ -186,10 +186,11 @@ impl Engine {
         self.backlog.ready(now, self.calls_under_way == 0)
     }
 
-    /// When something is due that waits for nothing but time.
-    pub fn wakes_at(&self) -> Option<Moment> {
+    /// When something is next due that waits for nothing but time.
+    pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let retry = self.retries.peek().map(|Reverse((at, _))| *at);
-        retry.into_iter().chain(self.ledger.next_expiry()).chain(self.backlog.ready_at()).min()
+        let timers = [retry, self.ledger.next_expiry(), self.backlog.ready_at()];
+        timers.into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// A permit is in hand: seals the batch whose turn it is. `None` if every waiting id has turned out not to be wanted.

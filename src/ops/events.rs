@@ -133,7 +133,7 @@ impl SessionLost<'_> {
     }
 }
 
-/// The API refuses an account, or takes it again.
+/// Calls of an account can't succeed, or can again.
 pub struct AccountChanged<'a> {
     pub account: &'a AccountName,
     pub problem: Option<&'a str>,
@@ -143,12 +143,10 @@ impl AccountChanged<'_> {
     pub fn emit(self, metrics: &Metrics) {
         let account = self.account.as_str();
         match self.problem {
-            Some(problem) => {
-                tracing::error!(account, problem, "the API refuses the account: its jobs are held until it is mended")
-            }
-            None => tracing::info!(account, "the API takes the account again"),
+            Some(problem) => tracing::error!(account, problem, "calls are held, but for one probe at a time"),
+            None => tracing::info!(account, "calls go again"),
         }
-        metrics.account_refused.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
+        metrics.account_held.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
     }
 }
 

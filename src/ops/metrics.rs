@@ -35,7 +35,7 @@ pub struct Metrics {
     pub(super) pending_jobs: IntGaugeVec,
     pub(super) calls_under_way: IntGaugeVec,
     pub(super) oldest_pending_seconds: GaugeVec,
-    pub(super) account_refused: IntGaugeVec,
+    pub(super) account_held: IntGaugeVec,
     pub(super) quota_calls_per_second: GaugeVec,
     pub(super) held_deliveries: IntGauge,
 }
@@ -136,9 +136,9 @@ impl Metrics {
                 "bulkrelease_oldest_pending_seconds",
                 "Age of the oldest instance without an outcome.",
             )?,
-            account_refused: whole(
-                "bulkrelease_account_refused",
-                "1 while the API refuses the account and calls are held.",
+            account_held: whole(
+                "bulkrelease_account_held",
+                "1 while calls are held, but for a probe: the API refuses the account or does not answer.",
             )?,
             quota_calls_per_second: real(
                 "bulkrelease_quota_calls_per_second",

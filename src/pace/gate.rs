@@ -1,29 +1,33 @@
 //! The gate of a lane: closed for a while when the server asks for a pause, and kept almost closed, one probe at a time,
-//! while the account itself is the problem.
+//! while calls can't succeed: the API refuses the account, or does not answer at all. So neither burns through the jobs.
 
 use std::time::Duration;
 
 use super::Delays;
-use crate::contract::Verdict;
+use crate::contract::{Evidence, Verdict};
+
+/// Calls in a row without a proper answer after which the API counts as down.
+const DOWN_AFTER: u32 = 5;
 
 /// Decides, before any permit is asked for, whether calls may go at all.
 #[derive(Debug)]
 pub struct Gate {
     delays: Delays,
     closed_until: Duration,
-    /// Verdicts of the kind in a row; each makes the next pause longer.
-    throttled: u32,
-    refused: u32,
-    /// What is wrong with the account, in words for people.
+    /// Closings in a row; each is longer than the one before.
+    closings: u32,
+    /// Calls in a row without a proper answer.
+    unanswered: u32,
+    /// Why no call can succeed, in words for people.
     problem: Option<String>,
 }
 
 impl Gate {
     pub fn new(delays: Delays) -> Self {
-        Self { delays, closed_until: Duration::ZERO, throttled: 0, refused: 0, problem: None }
+        Self { delays, closed_until: Duration::ZERO, closings: 0, unanswered: 0, problem: None }
     }
 
-    /// Whether a call may go now. While the account is the problem only one may be under way.
+    /// Whether a call may go now. While no call can succeed only one may be under way.
     pub fn open(&self, now: Duration, calls_under_way: usize) -> bool {
         now >= self.closed_until && (self.problem.is_none() || calls_under_way == 0)
     }
@@ -33,37 +37,51 @@ impl Gate {
         (self.closed_until > now).then_some(self.closed_until)
     }
 
-    /// Why the account can't be called, if it is known.
+    /// Why no call can succeed, if that is so.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
     /// Learns from a verdict. A pause that the server gave is never cut short.
     pub fn learn(&mut self, verdict: &Verdict, pause: Option<Duration>, now: Duration) {
-        let wait = match verdict {
+        match verdict {
+            Verdict::Released(_) | Verdict::Refused(..) => {
+                (self.closings, self.unanswered, self.problem) = (0, 0, None);
+            }
             Verdict::Throttled(_) => {
-                self.throttled = self.throttled.saturating_add(1);
-                self.problem = None;
-                Some(self.delays.at_least_half(self.throttled))
+                (self.unanswered, self.problem) = (0, None);
+                self.close(now);
             }
             Verdict::Account(evidence) => {
-                self.refused = self.refused.saturating_add(1);
-                let code = evidence.code.as_deref().unwrap_or("no code");
-                let message = evidence.message.as_deref().unwrap_or("no message");
-                self.problem = Some(format!("{code}: {message}"));
-                Some(self.delays.at_least_half(self.refused))
+                self.problem = Some(format!("the API refuses the account: {}", words(evidence)));
+                self.close(now);
             }
-            // A call that never reached the API says nothing about the account.
-            Verdict::Transient(_) | Verdict::Unknown(_) => None,
-            Verdict::Released(_) | Verdict::Refused(..) => {
-                (self.throttled, self.refused, self.problem) = (0, 0, None);
-                None
+            Verdict::Transient(evidence) | Verdict::Unknown(evidence) => {
+                self.unanswered = self.unanswered.saturating_add(1);
+                if self.unanswered >= DOWN_AFTER || self.problem.is_some() {
+                    self.problem = Some(format!("the API does not answer properly: {}", words(evidence)));
+                    self.close(now);
+                }
             }
-        };
-        if let Some(wait) = wait.into_iter().chain(pause).max() {
-            self.closed_until = self.closed_until.max(now + wait);
+        }
+        if let Some(pause) = pause {
+            self.closed_until = self.closed_until.max(now + pause);
         }
     }
+
+    /// Closes for longer than the last time. Calls that were under way at a closing and fail after it tell nothing new.
+    fn close(&mut self, now: Duration) {
+        if now >= self.closed_until {
+            self.closings = self.closings.saturating_add(1);
+            self.closed_until = now + self.delays.at_least_half(self.closings);
+        }
+    }
+}
+
+fn words(evidence: &Evidence) -> String {
+    let code = evidence.code.as_deref().unwrap_or("no code");
+    let message = evidence.message.as_deref().unwrap_or("no message");
+    format!("{code}: {message}")
 }
 
 #[cfg(test)]
@@ -105,8 +123,36 @@ mod tests {
             assert!(gate.open(now, 0) && !gate.open(now, 1), "one probe at a time");
         }
         assert!(waits[7] > waits[0] * 8, "{waits:?}");
-        assert_eq!(gate.problem(), Some("NoPermission: ask"));
+        assert_eq!(gate.problem(), Some("the API refuses the account: NoPermission: ask"));
         gate.learn(&Verdict::Released(Evidence::own("Success", "")), None, now);
         assert!(gate.open(now, 9) && gate.problem().is_none());
+    }
+
+    #[test]
+    fn an_api_that_is_down_is_probed_rather_than_called_with_every_batch() {
+        let mut gate = gate();
+        let down = Verdict::Transient(Evidence::own("ConnectFailed", "refused"));
+        for _ in 1..DOWN_AFTER {
+            gate.learn(&down, None, Duration::ZERO);
+            assert!(gate.open(Duration::ZERO, 9), "a few failures are nothing");
+        }
+        let mut now = Duration::ZERO;
+        for _ in 0..8 {
+            gate.learn(&down, None, now);
+            now = gate.opens_at(now).unwrap();
+            assert!(gate.open(now, 0) && !gate.open(now, 1), "one probe at a time");
+        }
+        assert!(now > Duration::from_secs(30), "{now:?}");
+        gate.learn(&Verdict::Refused(crate::contract::Refusal::Gone, Evidence::own("Gone", "")), None, now);
+        assert!(gate.open(now, 9));
+    }
+
+    #[test]
+    fn a_herd_of_calls_that_fail_together_closes_the_gate_once() {
+        let mut gate = gate();
+        for _ in 0..16 {
+            gate.learn(&Verdict::Throttled(Evidence::own("Throttling", "")), None, Duration::ZERO);
+        }
+        assert!(gate.opens_at(Duration::ZERO).unwrap() <= Duration::from_millis(500));
     }
 }

@@ -98,7 +98,7 @@ impl Lane {
 
     /// When to look again, if nothing happens before.
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
-        let timers = self.engine.wakes_at().filter(|at| *at > now);
+        let timers = self.engine.wakes_at(now);
         let pause = self.gate.opens_at(now).filter(|_| self.engine.ready(now));
         timers.into_iter().chain(self.permit_at).chain(pause).min()
     }

@@ -75,7 +75,7 @@ impl Held {
             worker: worker.to_owned(),
             labels: self.job.labels.clone(),
         };
-        let message = Message { body: result.to_body(), properties: self.result_properties(finished_at) };
+        let message = Message { body: result.into_body(), properties: self.result_properties(finished_at) };
         if let Some(queue) = &self.properties.reply_to {
             let copy = message.clone();
             publications.push(Publication { to: Destination::Reply { queue: queue.clone() }, message: copy });

@@ -281,7 +281,7 @@ impl Run {
                 self.permit();
                 self.answer();
             } else if self.under_way.is_empty() {
-                let wakes_at = self.engine.wakes_at().expect("jobs are open and the engine waits for nothing");
+                let wakes_at = self.engine.wakes_at(self.now).expect("jobs are open and the engine waits for nothing");
                 self.now = self.now.max(wakes_at) + Duration::from_millis(1);
             } else {
                 self.answer();
@@ -367,7 +367,7 @@ pub fn drive(engine: &mut Engine, api: &mut Api, random: &mut fastrand::Rng) -> 
                 let verdict = api.call(&call.batch, random, now);
                 engine.verdict(call.key, &verdict, now);
             }
-        } else if let Some(at) = engine.wakes_at() {
+        } else if let Some(at) = engine.wakes_at(now) {
             now = now.max(at) + Duration::from_millis(1);
         } else {
             return finished;
