@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::ErrorTable;
 use crate::config::ErrorClass;
@@ -33,38 +33,23 @@ pub(super) struct Raw<'a> {
     pub whole: bool,
 }
 
-/// The fields of an answer that matter; others come and go.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Envelope {
-    code: Option<serde_json::Value>,
-    message: Option<serde_json::Value>,
-    request_id: Option<String>,
-    success: Option<bool>,
-    data: Option<Data>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Data {
-    release_result: Option<bool>,
-}
-
 /// Reads an answer.
 pub(super) fn read(raw: Raw<'_>, table: &ErrorTable) -> Answer {
     let pause = pause(raw);
-    let envelope = if raw.whole { serde_json::from_slice::<Envelope>(raw.body).ok() } else { None };
+    let envelope = if raw.whole { serde_json::from_slice::<Map<String, Value>>(raw.body).ok() } else { None };
     let Some(envelope) = envelope else {
         return Answer { verdict: without_envelope(raw), pause };
     };
-    let code = envelope.code.as_ref().map(|code| bounded(&text(code), 128)).filter(|code| !code.is_empty());
+    let field = |name: &str| envelope.get(name).map(text).filter(|text| !text.is_empty());
+    let code = field("Code").map(|code| bounded(&code, 128));
     let evidence = Arc::new(Evidence {
         code: code.clone(),
-        message: envelope.message.as_ref().map(|message| bounded(&text(message), 1000)),
-        request_id: envelope.request_id.as_ref().map(|id| bounded(id, 64)),
+        message: field("Message").map(without_secrets),
+        request_id: field("RequestId").map(|id| bounded(&id, 64)),
     });
-    let succeeded = raw.status == 200 && envelope.success == Some(true);
-    let released = envelope.data.as_ref().and_then(|data| data.release_result);
+    let truth = |value: Option<&Value>| value.and_then(Value::as_bool);
+    let succeeded = raw.status == 200 && truth(envelope.get("Success")) == Some(true);
+    let released = truth(envelope.get("Data").and_then(|data| data.get("ReleaseResult")));
     let verdict = match (succeeded, released) {
         // The vendor's own sample pairs an error code with success: the code alone is never trusted.
         (true, Some(true)) => Verdict::Released(evidence),
@@ -112,15 +97,25 @@ fn without_code(status: u16, evidence: Arc<Evidence>) -> Verdict {
     }
 }
 
+/// A refused signature is answered with what the server would have signed: with a temporary credential its token too.
+fn without_secrets(mut message: String) -> String {
+    let signed = ["server StringToSign", "server CanonicalRequest", "server string to sign"];
+    if let Some(end) = signed.iter().filter_map(|words| message.find(words)).min() {
+        message.truncate(end);
+        message.push_str("(what the server would have signed is left out)");
+    }
+    message
+}
+
 /// Whatever the API writes goes into results, dead letters and logs, for every id of a batch.
 fn bounded(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
-fn text(value: &serde_json::Value) -> String {
+fn text(value: &Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
         other => other.to_string(),
     }
 }
@@ -165,6 +160,8 @@ mod tests {
             (200, "", "unknown"),
             (200, "<html>", "unknown"),
             (204, "", "unknown"),
+            (400, r#"{"Code":"InvalidOwner","Data":"","Success":"false"}"#, "instance"),
+            (200, "[]", "unknown"),
             (302, released, "unknown"),
             (302, "", "account"),
             (400, released, "request"),
@@ -200,6 +197,21 @@ mod tests {
             assert_eq!(class(status, "", true, None), expected, "bare {status}");
         }
         assert_eq!(class(400, &body("InvalidOwner"), false, None), "unknown");
+    }
+
+    #[test]
+    fn what_the_server_would_have_signed_is_never_shown() {
+        let body = r#"{"Code":"SignatureDoesNotMatch","Message":"Not matched. server StringToSign is [ACS3] server CanonicalRequest is [x-acs-security-token:SECRET]"}"#;
+        let raw = Raw {
+            status: 400,
+            retry_after_milliseconds: None,
+            retry_after_seconds: None,
+            body: body.as_bytes(),
+            whole: true,
+        };
+        let answer = read(raw, &ErrorTable::new(&BTreeMap::new()));
+        let message = answer.verdict.evidence().message.clone().unwrap();
+        assert!(message.starts_with("Not matched.") && !message.contains("SECRET"), "{message}");
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Default for WorkerSettings {
             max_message_bytes: 4 * 1024 * 1024,
             max_pending_ids: 100_000,
             max_pending_bytes: 64 * 1024 * 1024,
-            max_deliveries: 20,
+            max_deliveries: 50,
             drain_deadline: Duration::from_secs(25),
         }
     }
@@ -163,14 +163,14 @@ impl Default for OpsSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSettings {
-    /// A tracing filter. lapin is off: what it logs of a lost connection the supervisor says too, and better.
+    /// A tracing filter: `info`, `bulkrelease=debug`.
     pub level: String,
     pub format: LogFormat,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info,lapin=off".to_owned(), format: LogFormat::Human }
+        Self { level: "info".to_owned(), format: LogFormat::Human }
     }
 }
 

@@ -117,7 +117,8 @@ struct Wire {
     renew_status: Option<RenewStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<AccountName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Not null: whoever writes the field must say which it is.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "stated")]
     dry_run: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_after: Option<Timestamp>,
@@ -261,6 +262,10 @@ fn bounded(text: &str) -> String {
     }
 }
 
+fn stated<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    bool::deserialize(deserializer).map(Some)
+}
+
 /// `InstanceIds` as an array, or as the API's comma-separated string.
 fn instance_ids<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<InstanceId>>, D::Error> {
     struct Ids;
@@ -340,6 +345,7 @@ mod tests {
             (r#"{"InstanceIds":["i-1"],"ProductCode":"ecs"}"#.into(), "SubscriptionType: is missing"),
             (ok(r#","Dryrun":true"#), "unknown field `Dryrun`"),
             (ok(r#","DryRun":"yes""#), "DryRun: "),
+            (ok(r#","DryRun":null"#), "DryRun: "),
             (ok(r#","Region":"cn hangzhou""#), "Region: "),
             (ok(r#","RenewStatus":"Renew""#), "RenewStatus: "),
             (ok(r#","NotAfter":"tomorrow""#), "NotAfter: "),

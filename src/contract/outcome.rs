@@ -56,12 +56,21 @@ impl Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
     pub code: Option<String>,
+    /// Whole, as the API wrote it: what it names is looked for in it. `brief` is what is shown.
     pub message: Option<String>,
     /// The API's `RequestId`, which the vendor's support asks for.
     pub request_id: Option<String>,
 }
 
+/// Enough of a message for people; it stands in results once for every id.
+const BRIEF_CHARACTERS: usize = 300;
+
 impl Evidence {
+    /// The message as it goes into results, dead letters and logs.
+    pub fn brief(&self) -> Option<String> {
+        self.message.as_ref().map(|message| message.chars().take(BRIEF_CHARACTERS).collect())
+    }
+
     /// A reason of our own.
     pub fn own(code: &str, message: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { code: Some(code.to_owned()), message: Some(message.into()), request_id: None })

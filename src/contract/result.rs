@@ -119,7 +119,7 @@ impl InstanceResult {
             instance_id,
             outcome: outcome.outcome,
             code: outcome.evidence.code.clone(),
-            message: outcome.evidence.message.clone(),
+            message: outcome.evidence.brief(),
             request_id: outcome.evidence.request_id.clone(),
             presumed: outcome.presumed,
         }

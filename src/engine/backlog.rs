@@ -90,7 +90,7 @@ impl Backlog {
         };
         pool.ids.push_back((id, now));
         if matches!(pool.ids.len(), 1 | MAX_IDS_PER_CALL) {
-            self.replace(group);
+            self.reorder(group);
         }
     }
 
@@ -100,7 +100,7 @@ impl Backlog {
     }
 
     /// Puts a pool in its place again after ids were taken out; forgets it when it is empty.
-    pub fn replace(&mut self, group: &Arc<GroupKey>) {
+    pub fn reorder(&mut self, group: &Arc<GroupKey>) {
         let Some(pool) = self.pools.get_mut(group) else { return };
         let lot = Lot::Group(Arc::clone(group));
         if let Some((full, since)) = pool.place.take() {
@@ -121,7 +121,7 @@ impl Backlog {
         let Some(pool) = self.pools.get_mut(group) else { return Vec::new() };
         let (kept, unwanted): (Vec<_>, Vec<_>) = pool.ids.drain(..).partition(|(id, _)| wanted(id));
         pool.ids = kept.into();
-        self.replace(group);
+        self.reorder(group);
         unwanted.into_iter().map(|(id, _)| id).collect()
     }
 
@@ -147,7 +147,7 @@ impl Backlog {
         self.part_filled.first().map(|(since, _)| *since + self.linger)
     }
 
-    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `replace`. The reason is a pool's: what
+    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `reorder`. The reason is a pool's: what
     /// a course is called for it knows itself.
     pub fn choose(&mut self, now: Moment, idle: bool) -> Option<(Lot, SealReason)> {
         let oldest_part = self.part_filled.first();

@@ -27,9 +27,15 @@ pub(super) struct Course {
     /// Failed calls, and split budgets spent.
     pub attempts: u32,
     pub first_failure: Option<Moment>,
+    /// How many proper verdicts other calls had had when the API last blamed the account for this one.
+    pub account_blamed_at: Option<u64>,
 }
 
 impl Course {
+    pub fn new(group: Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> Self {
+        Self { group, since, plan: Plan::Whole(ids), attempts: 0, first_failure: None, account_blamed_at: None }
+    }
+
     /// What the next call carries.
     pub fn asked(&self) -> &[InstanceId] {
         match &self.plan {

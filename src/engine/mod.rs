@@ -13,6 +13,7 @@
 //! until each of its ids has an outcome. Ids of a course never go back to a pool, so a suspect never meets a fresh id.
 
 mod backlog;
+mod claims;
 mod course;
 mod flight;
 mod ledger;
@@ -33,11 +34,12 @@ pub use ledger::{FinishedJob, JobKey};
 pub use protection::{InvalidProtection, Protection};
 
 use backlog::{Backlog, Lot};
+use claims::protected;
 use course::{Course, Plan};
 use flight::{Flight, Phase, Waiter};
 use ledger::Ledger;
 
-use crate::contract::{Batch, Evidence, GroupKey, InstanceId, InstanceOutcome, MAX_IDS_PER_CALL, Outcome};
+use crate::contract::{Batch, Evidence, GroupKey, InstanceId, MAX_IDS_PER_CALL, Outcome};
 
 /// How soon an expired job is looked at again whose id is in a call that is under way.
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
@@ -110,6 +112,8 @@ pub struct Engine {
     backlog: Backlog,
     courses: HashMap<CallKey, Course>,
     next_course: u64,
+    /// Calls whose verdict was about their batch: the API is there and takes the account.
+    proper_verdicts: u64,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
     retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
@@ -126,6 +130,7 @@ impl Engine {
             flights: HashMap::new(),
             courses: HashMap::new(),
             next_course: 0,
+            proper_verdicts: 0,
             calls_under_way: 0,
             retries: BinaryHeap::new(),
         }
@@ -142,7 +147,10 @@ impl Engine {
             };
             let waiter = Waiter { job: key, slot };
             if self.protection.covers(&id) {
-                self.settle_waiter(waiter, Outcome::Refused, suspect, &protected());
+                // Of a redelivered job protected ids were refused before: only a dead letter's word counts against it.
+                let told = matches!(suspects, Suspects::These(_)) && suspect && !dry_run;
+                let outcome = if told { Outcome::Unresolved } else { Outcome::Refused };
+                self.settle_waiter(waiter, outcome, suspect, &protected());
             } else if dry_run {
                 let evidence = Evidence::own("DryRun", format!("would be released in a call of {group}"));
                 self.settle_waiter(waiter, Outcome::DryRun, suspect, &evidence);
@@ -151,21 +159,6 @@ impl Engine {
             }
         }
         key
-    }
-
-    fn join(&mut self, group: &Arc<GroupKey>, id: InstanceId, waiter: Waiter, suspect: bool, now: Moment) {
-        match self.flights.get_mut(&id) {
-            Some(flight) if flight.group == *group => {
-                flight.suspect |= suspect;
-                flight.unknown |= suspect;
-                flight.waiters.push(waiter);
-            }
-            Some(flight) => flight.later.push((Arc::clone(group), waiter)),
-            None => {
-                self.flights.insert(id.clone(), Flight::new(Arc::clone(group), suspect, vec![waiter]));
-                self.backlog.push(group, id, now);
-            }
-        }
     }
 
     /// Lets time pass: due retries become ready, jobs past their `NotAfter` are answered.
@@ -218,15 +211,11 @@ impl Engine {
                 ids.push(id);
             }
         }
-        self.backlog.replace(group);
+        self.backlog.reorder(group);
         if ids.is_empty() {
             return None;
         }
-        self.next_course += 1;
-        let key = CallKey(self.next_course);
-        let plan = Plan::Whole(ids);
-        self.courses.insert(key, Course { group: Arc::clone(group), since, plan, attempts: 0, first_failure: None });
-        Some(key)
+        Some(self.begin_course(group, ids, since))
     }
 
     /// A course's turn has come: whoever is no longer admissible leaves it, the rest is called.
@@ -264,112 +253,26 @@ impl Engine {
         Some(Call { key, batch, attempt, reason, waited })
     }
 
-    /// The guards at the seal: is the id unprotected, and does a live job want it? If not it gets its outcome here.
-    fn admissible(&mut self, id: &InstanceId, now: Moment) -> bool {
-        if self.protection.covers(id) {
-            self.end(id, now, |suspect| match suspect {
-                false => InstanceOutcome { outcome: Outcome::Refused, presumed: false, suspect, evidence: protected() },
-                true => ledger::outcome(Outcome::Unresolved, suspect, &protected()),
-            });
-            return false;
-        }
-        let Some(flight) = self.flights.get_mut(id) else { return false };
-        let ledger = &self.ledger;
-        let expired =
-            |waiter: &Waiter| ledger.get(waiter.job).and_then(|entry| entry.expires_at).is_some_and(|at| at <= now);
-        if flight.waiters.iter().any(expired) {
-            let (late, live) = std::mem::take(&mut flight.waiters).into_iter().partition(expired);
-            flight.waiters = live;
-            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
-            self.answer_late(late, suspect, calls, failed);
-        }
-        if self.flights.get(id).is_some_and(|flight| !flight.waiters.is_empty()) {
-            return true;
-        }
-        self.land(id, now);
-        false
-    }
-
-    fn answer_late(&mut self, late: Vec<Waiter>, suspect: bool, calls: u32, failed: Option<Moment>) {
-        for waiter in late {
-            let outcome = match suspect {
-                false => ledger::outcome(Outcome::Expired, suspect, &expired()),
-                true => ledger::outcome(Outcome::Unresolved, suspect, &expired()),
-            };
-            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
-        }
-    }
-
-    /// A job's `NotAfter` has passed: answers for every id of it that is not in a call right now.
-    fn expire(&mut self, job: JobKey, now: Moment) {
-        let mut pools = HashSet::new();
-        for (slot, id) in self.ledger.open_ids(job) {
-            let Some(flight) = self.flights.get_mut(&id) else { continue };
-            if flight.phase == Phase::Called && flight.waiters.iter().any(|waiter| waiter.job == job) {
-                self.ledger.expire_again(job, now + CALL_PATIENCE);
-                continue;
-            }
-            flight.leave(job);
-            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
-            if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
-                pools.insert(Arc::clone(&flight.group));
-            }
-            self.answer_late(vec![Waiter { job, slot }], suspect, calls, failed);
-        }
-        self.sweep(pools, now);
-    }
-
-    /// Removes pooled flights that nobody wants any more.
-    fn sweep(&mut self, pools: HashSet<Arc<GroupKey>>, now: Moment) {
-        for group in pools {
-            let flights = &self.flights;
-            let wanted = |id: &InstanceId| flights.get(id).is_some_and(|flight| !flight.waiters.is_empty());
-            for id in self.backlog.sweep(&group, wanted) {
-                self.land(&id, now);
-            }
-        }
-    }
-
-    /// Ends a flight with an outcome for everyone who waits for it.
-    fn end(&mut self, id: &InstanceId, now: Moment, outcome: impl FnOnce(bool) -> InstanceOutcome) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
-        let waiters = std::mem::take(&mut flight.waiters);
-        let (calls, failed) = (flight.calls, flight.first_failure);
-        let outcome = outcome(flight.suspect);
-        if let [waiter] = waiters[..] {
-            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
-        } else {
-            for waiter in waiters {
-                self.ledger.settle(waiter.job, waiter.slot, outcome.clone(), calls, failed);
-            }
-        }
-        self.land(id, now);
-    }
-
-    /// A flight is over; the next group that wants the id begins its own.
-    fn land(&mut self, id: &InstanceId, now: Moment) {
-        let Some(flight) = self.flights.remove(id) else { return };
-        let Some((group, _)) = flight.later.first() else { return };
-        let group = Arc::clone(group);
-        let (same, other) = flight.later.into_iter().partition(|(other, _)| *other == group);
-        let waiters = Vec::into_iter(same).map(|(_, waiter)| waiter).collect();
-        // An id that one of our calls was about is suspect for the next group too: what is gone may be our doing.
-        let mut next = Flight::new(Arc::clone(&group), flight.suspect || flight.calls > 0, waiters);
-        next.later = other;
-        self.flights.insert(id.clone(), next);
-        self.backlog.push(&group, id.clone(), now);
-    }
-
-    fn settle_waiter(&mut self, waiter: Waiter, outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) {
-        self.ledger.settle(waiter.job, waiter.slot, ledger::outcome(outcome, suspect, evidence), 0, None);
-    }
-
     fn make_ready(&mut self, key: CallKey) {
-        let Some(course) = self.courses.get(&key) else { return };
-        match course.asked().len() {
-            0 => drop(self.courses.remove(&key)),
-            size => self.backlog.push_course(key, course.since, size),
+        if let Some(course) = self.courses.get(&key) {
+            self.queue_up(key, course.since);
         }
+    }
+
+    /// Puts a course in line behind everything that waits since before the given moment; one with nothing to ask is over.
+    fn queue_up(&mut self, key: CallKey, since: Moment) {
+        match self.courses.get(&key).map_or(0, |course| course.asked().len()) {
+            0 => drop(self.courses.remove(&key)),
+            size => self.backlog.push_course(key, since, size),
+        }
+    }
+
+    /// Begins the course of ids that were taken out of a pool, or never were in one.
+    fn begin_course(&mut self, group: &Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> CallKey {
+        self.next_course += 1;
+        let key = CallKey(self.next_course);
+        self.courses.insert(key, Course::new(Arc::clone(group), ids, since));
+        key
     }
 
     /// Jobs whose every id has an outcome, once each.
@@ -377,34 +280,9 @@ impl Engine {
         self.ledger.take_finished()
     }
 
-    /// Lets go of jobs that no call was made for; they can be given back as they came.
-    pub fn withdraw_unbegun(&mut self, now: Moment) -> Vec<JobKey> {
-        let keys: Vec<_> = self.ledger.keys().filter(|(_, entry)| !entry.begun).map(|(key, _)| key).collect();
-        self.forget(&keys, now);
-        keys
-    }
-
-    /// Lets go of every job.
-    pub fn withdraw_all(&mut self, now: Moment) -> Vec<JobKey> {
-        let keys: Vec<_> = self.ledger.keys().map(|(key, _)| key).collect();
-        self.forget(&keys, now);
-        keys
-    }
-
-    /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.
-    pub fn forget(&mut self, jobs: &[JobKey], now: Moment) {
-        let mut pools = HashSet::new();
-        for job in jobs {
-            for (_, id) in self.ledger.open_ids(*job) {
-                let Some(flight) = self.flights.get_mut(&id) else { continue };
-                flight.leave(*job);
-                if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
-                    pools.insert(Arc::clone(&flight.group));
-                }
-            }
-            self.ledger.forget(*job);
-        }
-        self.sweep(pools, now);
+    /// Jobs that no call was made for: they can be given back as they came.
+    pub fn unbegun(&self) -> Vec<JobKey> {
+        self.ledger.keys().filter(|(_, entry)| !entry.begun).map(|(key, _)| key).collect()
     }
 
     /// Ids without an outcome.
@@ -427,12 +305,4 @@ impl Engine {
     pub fn calls_under_way(&self) -> usize {
         self.calls_under_way
     }
-}
-
-fn protected() -> Arc<Evidence> {
-    Evidence::own("Protected", "safety.protected covers this id")
-}
-
-fn expired() -> Arc<Evidence> {
-    Evidence::own("NotAfter", "the job's NotAfter has passed")
 }

@@ -53,8 +53,13 @@ pub(super) struct Split {
     instance_level: bool,
     /// A refused call is known to have released nothing: somebody vouches for it, or a part of it proved to be there.
     atomic: bool,
+    /// How often in a row both halves were gone.
+    both_gone: u32,
     calls_left: u32,
 }
+
+/// Both halves gone, and both quarters: then it is rather everything than two ids.
+const EVERYTHING_IS_GONE_AFTER: u32 = 2;
 
 impl Split {
     /// Begins with a part that was refused as a whole: at least two ids.
@@ -63,8 +68,9 @@ impl Split {
             question: None,
             leftovers: Vec::new(),
             singles: VecDeque::new(),
-            instance_level: false,
+            instance_level: answer.refusal != Refusal::Unlisted,
             atomic,
+            both_gone: 0,
             calls_left: budget,
         };
         let mut findings = Vec::new();
@@ -127,7 +133,7 @@ impl Split {
     /// The API took what was asked.
     pub fn released(&mut self) -> Vec<Finding> {
         self.calls_left = self.calls_left.saturating_sub(1);
-        self.atomic = true;
+        (self.atomic, self.both_gone) = (true, 0);
         let mut findings = Vec::new();
         match self.question.take() {
             // One half is taken where the whole was refused: so the refusal does depend on the ids.
@@ -195,13 +201,23 @@ impl Split {
     ) {
         let same_code = guilt.evidence.code == answer.evidence.code;
         match (guilt.refusal, answer.refusal) {
-            (Refusal::Gone, Refusal::Gone) => self.singles.extend(first.into_iter().chain(second)),
+            (Refusal::Gone, Refusal::Gone) => {
+                self.both_gone += 1;
+                self.leftovers.extend(second);
+                if self.both_gone < EVERYTHING_IS_GONE_AFTER {
+                    self.guilty(first, guilt, findings);
+                } else {
+                    self.singles.extend(first.into_iter().chain(std::mem::take(&mut self.leftovers)));
+                }
+            }
             (Refusal::Unlisted, Refusal::Unlisted) if same_code => {
                 let answer = Answer { refusal: Refusal::Request, ..answer };
                 let everything = first.into_iter().chain(second).chain(std::mem::take(&mut self.leftovers));
                 findings.push(Finding::Culprits(everything.collect(), answer));
             }
             _ => {
+                // Two codes for two halves: so they depend on the ids.
+                self.instance_level = true;
                 self.leftovers.extend(second);
                 self.guilty(first, guilt, findings);
             }
@@ -320,7 +336,14 @@ mod tests {
     fn ids_that_are_all_gone_after_an_unknown_call_are_asked_one_by_one() {
         let everything: Vec<usize> = (0..10).collect();
         let (calls, culprits) = calls(10, &everything, Refusal::Gone, true);
-        assert_eq!((calls, culprits.len()), (12, 10));
+        assert_eq!((calls, culprits.len()), (14, 10));
+    }
+
+    #[test]
+    fn two_gone_ids_are_not_taken_for_everything_being_gone() {
+        let (calls, culprits) = calls(100, &[10, 90], Refusal::Gone, true);
+        assert_eq!(culprits.len(), 2);
+        assert!(calls <= 30, "{calls}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::course::{CallKey, Plan};
-use super::flight::Phase;
+use super::flight::{Flight, Phase};
 use super::split::{Answer, Finding, Split};
 use super::{Engine, EngineSettings, Moment, ledger};
 use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
@@ -12,24 +12,41 @@ use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, V
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
-        let Some(course) = self.courses.get(&key) else { return };
         self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        let Some(course) = self.courses.get(&key) else { return };
         let asked = course.asked().to_vec();
         for id in &asked {
             if let Some(flight) = self.flights.get_mut(id) {
                 flight.phase = Phase::Sealed;
             }
         }
+        if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
+            self.proper_verdicts += 1;
+        }
         match verdict {
             Verdict::Released(evidence) => self.released(key, asked, evidence, now),
-            // The lane waits, not the batch: neither costs an attempt.
-            Verdict::Throttled(_) | Verdict::Account(_) => self.make_ready(key),
+            // The lane waits, not the batch: neither costs an attempt. Another batch is tried next, lest one hold the lane.
+            Verdict::Throttled(_) => self.queue_up(key, now),
+            Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
                 self.suspect(&asked, true);
                 self.failed(key, &asked, evidence, now);
             }
             Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
+        }
+    }
+
+    /// An account at fault is at fault for every batch. Where others fared well in between it is this batch after all, and
+    /// it must not stop the lane for ever.
+    fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
+        let proper_verdicts = self.proper_verdicts;
+        let Some(course) = self.courses.get_mut(&key) else { return };
+        let before = course.account_blamed_at.replace(proper_verdicts);
+        if before.is_some_and(|before| proper_verdicts > before) {
+            self.failed(key, asked, evidence, now);
+        } else {
+            self.queue_up(key, now);
         }
     }
 
@@ -98,7 +115,7 @@ impl Engine {
                 }
                 Finding::Culprits(ids, answer) => {
                     for id in &ids {
-                        self.end(id, now, |suspect| culprit(&answer, suspect));
+                        self.end(id, now, |flight| culprit(&answer, flight));
                     }
                 }
             }
@@ -139,7 +156,7 @@ impl Engine {
             let open = course.open();
             self.courses.remove(&key);
             for id in &open {
-                self.end(id, now, |suspect| ledger::outcome(Outcome::Unresolved, suspect, evidence));
+                self.end(id, now, |flight| ledger::outcome(Outcome::Unresolved, flight.suspect, evidence));
             }
             return;
         }
@@ -149,18 +166,16 @@ impl Engine {
 }
 
 /// The outcome of an id that the API refuses for itself.
-fn culprit(answer: &Answer, suspect: bool) -> InstanceOutcome {
-    let evidence = &answer.evidence;
+fn culprit(answer: &Answer, flight: &Flight) -> InstanceOutcome {
+    let (evidence, suspect) = (&answer.evidence, flight.suspect);
     match answer.refusal {
-        Refusal::Gone if suspect => InstanceOutcome {
-            outcome: Outcome::Released,
-            presumed: true,
-            suspect: false,
-            evidence: Arc::clone(evidence),
-        },
+        Refusal::Gone if suspect => {
+            InstanceOutcome { presumed: true, ..ledger::outcome(Outcome::Released, false, evidence) }
+        }
         Refusal::Gone => ledger::outcome(Outcome::AlreadyGone, false, evidence),
-        // The API looked at this id and refused it: whatever an earlier call may have done, it is still there.
-        Refusal::Instance => ledger::outcome(Outcome::Rejected, false, evidence),
+        // The API looked at this id and refused it, so it is still there; unless a release takes its time, which a replay
+        // should know.
+        Refusal::Instance => ledger::outcome(Outcome::Rejected, flight.unknown, evidence),
         // These say nothing of what an earlier call may have done.
         Refusal::Request | Refusal::Unlisted if suspect => ledger::outcome(Outcome::Unresolved, true, evidence),
         Refusal::Request | Refusal::Unlisted => ledger::outcome(Outcome::Rejected, false, evidence),

@@ -56,7 +56,7 @@ impl CallAnswered<'_> {
             Verdict::Released(_) => tracing::debug!(%group, ids, request_id, ?took, "batch released"),
             Verdict::Throttled(_) => tracing::debug!(%group, ids, code, pause = ?answer.pause, "call throttled"),
             _ => {
-                tracing::warn!(%group, ids, class, code, message = evidence.message.as_deref(), request_id, ?took, "call failed")
+                tracing::warn!(%group, ids, class, code, message = evidence.brief(), request_id, ?took, "call failed")
             }
         }
         metrics.calls.with_label_values(&[group.account.as_str(), class]).inc();

@@ -80,8 +80,8 @@ impl Gate {
 
 fn words(evidence: &Evidence) -> String {
     let code = evidence.code.as_deref().unwrap_or("no code");
-    let message = evidence.message.as_deref().unwrap_or("no message");
-    format!("{code}: {message}")
+    let message = evidence.brief();
+    format!("{code}: {}", message.as_deref().unwrap_or("no message"))
 }
 
 #[cfg(test)]

@@ -89,10 +89,11 @@ impl Worker {
         let last_call = deadline.checked_sub(longest_call + LAST_CONFIRMS).unwrap_or_else(Instant::now);
         let mut report = tokio::time::interval(REPORT_EVERY);
         subscription.stop_deliveries();
-        let now = self.now();
-        let unbegun: Vec<_> = (self.lanes.iter_mut())
-            .flat_map(|(account, lane)| lane.engine.withdraw_unbegun(now).into_iter().map(|key| (account.clone(), key)))
-            .collect();
+        let unbegun = self
+            .lanes
+            .iter()
+            .flat_map(|(account, lane)| lane.engine.unbegun().into_iter().map(|key| (account.clone(), key)));
+        let unbegun = unbegun.collect();
         let tags = self.let_go(unbegun);
         tracing::info!(given_back = tags.len(), begun = self.jobs.len(), "stopping: jobs that were not begun go back");
         self.give_back(tags, &subscription);

@@ -21,10 +21,19 @@ pub enum Intake {
     Malformed { message: Message, explanation: String },
 }
 
+/// Whether an account's calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Calling,
+    /// Calls are held, so jobs may be delivered again and again without being to blame.
+    Held,
+}
+
 /// The bounds that a job must keep.
 pub struct Bounds<'a> {
     pub settings: &'a WorkerSettings,
-    pub accounts: &'a dyn Fn(&AccountName) -> bool,
+    /// How a job's account stands, if there is one of that name.
+    pub accounts: &'a dyn Fn(&AccountName) -> Option<Standing>,
 }
 
 impl Bounds<'_> {
@@ -50,18 +59,23 @@ impl Bounds<'_> {
         let suspects = std::mem::take(&mut job.suspects);
         let held = Held { tag, job, properties, result_id, received_at, bytes };
 
-        if let Some((code, problem)) = self.invalid(&held.job.group.account, ids.len()) {
+        let standing = (self.accounts)(&held.job.group.account);
+        if let Some((code, problem)) = self.invalid(&held.job.group.account, standing, ids.len()) {
             let evidence = Evidence::own(code, problem);
-            return held.refused(ids, Outcome::Refused, EndingKind::Invalid, evidence);
+            let outcome = |id: &InstanceId| outcome(Outcome::Refused, suspects.contains(id), &evidence);
+            return answered(held, ids, EndingKind::Invalid, outcome);
         }
-        if earlier_deliveries >= self.settings.max_deliveries {
+        if earlier_deliveries >= self.settings.max_deliveries && standing == Some(Standing::Calling) {
             let problem = format!(
                 "the job was delivered {earlier_deliveries} times before (worker.max_deliveries is {}): it may be what stops \
                  the workers, or they were stopped too often to finish it",
                 self.settings.max_deliveries
             );
             let evidence = Evidence::own("DeliveredTooOften", problem);
-            return held.refused(ids, Outcome::Unresolved, EndingKind::DeliveredTooOften, evidence);
+            // Earlier workers may have released any of them.
+            return answered(held, ids, EndingKind::DeliveredTooOften, |_| {
+                outcome(Outcome::Unresolved, true, &evidence)
+            });
         }
         let expires_at = held.job.not_after.map(|at| {
             let left = at.duration_since(received_at);
@@ -74,9 +88,9 @@ impl Bounds<'_> {
     }
 
     /// Why a job can't be done with these settings.
-    fn invalid(&self, account: &AccountName, ids: usize) -> Option<(&'static str, String)> {
+    fn invalid(&self, account: &AccountName, standing: Option<Standing>, ids: usize) -> Option<(&'static str, String)> {
         let most = self.settings.max_ids_per_job;
-        if !(self.accounts)(account) {
+        if standing.is_none() {
             let problem = format!(
                 "Account: this worker knows no account {account}: set accounts.{account}.endpoint, or correct the job"
             );
@@ -92,12 +106,16 @@ impl Bounds<'_> {
     }
 }
 
-impl Held {
-    fn refused(self, ids: Vec<InstanceId>, outcome: Outcome, kind: EndingKind, evidence: Arc<Evidence>) -> Intake {
-        // Of a job that was delivered too often, earlier workers may have released anything.
-        let suspect = kind == EndingKind::DeliveredTooOften;
-        let outcome = InstanceOutcome { outcome, presumed: false, suspect, evidence };
-        let outcomes = ids.into_iter().map(|id| (id, outcome.clone())).collect();
-        Intake::Answered(self, Ending { outcomes, attempts: 0, first_failure: None, kind })
-    }
+fn outcome(outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) -> InstanceOutcome {
+    InstanceOutcome { outcome, presumed: false, suspect, evidence: Arc::clone(evidence) }
+}
+
+fn answered(
+    held: Held,
+    ids: Vec<InstanceId>,
+    kind: EndingKind,
+    outcome: impl Fn(&InstanceId) -> InstanceOutcome,
+) -> Intake {
+    let outcomes = ids.into_iter().map(|id| (id.clone(), outcome(&id))).collect();
+    Intake::Answered(held, Ending { outcomes, attempts: 0, first_failure: None, kind })
 }

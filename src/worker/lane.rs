@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
+use super::intake::Standing;
 use crate::api::{Answer, Client};
 use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettings};
 use crate::contract::{AccountName, Evidence, GroupKey, Verdict};
@@ -113,6 +114,10 @@ impl Lane {
             AccountChanged { account: &self.account, problem: self.gate.problem() }.emit(metrics);
         }
         self.engine.verdict(key, &answer.verdict, now);
+    }
+
+    pub fn standing(&self) -> Standing {
+        if self.gate.problem().is_some() { Standing::Held } else { Standing::Calling }
     }
 
     /// What keeps the account from being called, in words.

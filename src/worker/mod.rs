@@ -222,7 +222,7 @@ impl Worker {
         self.summary.received += 1;
         let (now, received_at, tag) = (self.now(), Timestamp::now(), delivery.tag);
         let lanes = &self.lanes;
-        let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.contains_key(name) };
+        let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.get(name).map(Lane::standing) };
         match bounds.take(delivery, received_at, now) {
             Intake::Malformed { message, explanation } => {
                 self.summary.malformed += 1;

@@ -102,7 +102,7 @@ impl Held {
                     body: self.job.narrowed(&ids, &suspects),
                     reason,
                     code: code.map(str::to_owned),
-                    explanation: evidence.message.clone().unwrap_or_default(),
+                    explanation: evidence.brief().unwrap_or_default(),
                     request_id: evidence.request_id.clone(),
                     product: self.job.group.product_code.to_string(),
                     attempts: failure.attempts,

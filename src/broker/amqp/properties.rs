@@ -65,9 +65,13 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 /// How often the broker says that it handed the message out before. RabbitMQ 3.10 counts from zero, 4.x leaves the
 /// header out of a first delivery, and a classic queue only tells a first delivery from a later one.
 pub(super) fn earlier_deliveries(properties: &BasicProperties, redelivered: bool) -> u64 {
+    // On 4.x the count survives dead-lettering: on a first delivery it is of another queue, or a producer's.
+    if !redelivered {
+        return 0;
+    }
     let headers = properties.headers().as_ref().map(FieldTable::inner);
     let counted = headers.and_then(|headers| headers.get(DELIVERY_COUNT)).and_then(whole_number);
-    counted.and_then(|count| u64::try_from(count).ok()).unwrap_or(0).max(u64::from(redelivered))
+    counted.and_then(|count| u64::try_from(count).ok()).unwrap_or(0).max(1)
 }
 
 /// Cuts at 255 bytes, between two characters.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::contract::{AccountName, SubscriptionType, Token, Verdict};
-use world::{Api, Faults, is_gone_from_the_start, is_refused, is_unlisted};
+use crate::contract::{AccountName, InstanceOutcome, SubscriptionType, Token, Verdict};
+use world::{Api, Faults, Talk, is_gone_from_the_start, is_refused, is_unlisted};
 
 pub fn group(name: &str) -> Arc<GroupKey> {
     Arc::new(GroupKey {
@@ -48,7 +48,10 @@ struct Admitted {
     dry_run: bool,
     expires_at: Option<Moment>,
     at: Moment,
-    suspect: bool,
+    /// Delivered before.
+    redelivered: bool,
+    /// Ids that the job itself calls suspect, as a dead letter does.
+    told: HashSet<InstanceId>,
 }
 
 /// One run: the engine, the world, and what was promised to whom.
@@ -90,13 +93,14 @@ impl Run {
             atomic: atomic && random.bool(),
             ..settings()
         };
+        let talk = [Talk::NamesNobody, Talk::NamesTheCulprit, Talk::EchoesTheBatch][random.usize(0..3)];
         let names = ["ecs", "rds", "slb", "unsupported", "vpc", "oss"];
         let groups = names[..random.usize(1..=names.len())].iter().map(|name| group(name)).collect();
         Self {
             random,
             now: Duration::ZERO,
             engine: engine(settings),
-            api: Api::new(atomic, faults),
+            api: Api { talk, ..Api::new(atomic, faults) },
             groups,
             jobs: HashMap::new(),
             under_way: Vec::new(),
@@ -124,13 +128,19 @@ impl Run {
             })
             .filter(|id| seen.insert(id.clone()))
             .collect();
+        let told = if random.u8(0..10) == 0 {
+            ids.iter().filter(|_| random.bool()).cloned().collect()
+        } else {
+            HashSet::new()
+        };
         let admitted = Admitted {
             ids,
             group: Arc::clone(&self.groups[random.usize(0..self.groups.len())]),
             dry_run: random.u8(0..20) == 0,
             expires_at: (random.u8(0..8) == 0).then(|| self.now + Duration::from_millis(random.u64(0..3000))),
             at: self.now,
-            suspect: false,
+            redelivered: false,
+            told,
         };
         self.admit(admitted);
     }
@@ -145,7 +155,7 @@ impl Run {
             NewJob {
                 group: Arc::clone(&admitted.group),
                 ids: admitted.ids.clone(),
-                suspects: if admitted.suspect { Suspects::All } else { Suspects::These(HashSet::new()) },
+                suspects: if admitted.redelivered { Suspects::All } else { Suspects::These(admitted.told.clone()) },
                 dry_run: admitted.dry_run,
                 expires_at: admitted.expires_at,
             },
@@ -212,15 +222,17 @@ impl Run {
 
     /// The connection is gone: every job comes again, as the same delivery to a worker that may be us.
     fn lose_session(&mut self) {
+        self.collect();
         let keys: Vec<_> = match self.random.bool() {
-            true => self.engine.withdraw_unbegun(self.now),
-            false => self.engine.withdraw_all(self.now),
+            true => self.engine.unbegun(),
+            false => self.jobs.keys().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
         };
+        self.engine.forget(&keys, self.now);
         let engine = &self.engine;
         self.unknown.retain(|id| engine.flights.contains_key(id));
         for key in keys {
             let job = self.jobs.remove(&key).expect("a job that was never admitted was withdrawn");
-            self.admit(Admitted { suspect: true, at: self.now, ..job });
+            self.admit(Admitted { redelivered: true, at: self.now, ..job });
         }
     }
 
@@ -259,6 +271,8 @@ impl Run {
             Outcome::Expired => {
                 assert!(job.expires_at.is_some_and(|at| at <= self.now), "{id} expired early");
                 assert!(!ours, "{id} expired though a call of ours released it");
+                let suspect = job.redelivered || job.told.contains(id);
+                assert!(!suspect, "{id} expired though an earlier call may have released it");
             }
             Outcome::DryRun => assert!(job.dry_run),
             Outcome::Unresolved => {}

@@ -35,9 +35,18 @@ pub fn is_unlisted(id: &InstanceId) -> bool {
     id.as_str().starts_with('u')
 }
 
+/// What a refusal's message says of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    NamesNobody,
+    NamesTheCulprit,
+    EchoesTheBatch,
+}
+
 #[derive(Debug)]
 pub struct Api {
     pub atomic: bool,
+    pub talk: Talk,
     pub faults: Faults,
     /// Ids released, and when.
     pub released: HashMap<InstanceId, Moment>,
@@ -46,7 +55,7 @@ pub struct Api {
 
 impl Api {
     pub fn new(atomic: bool, faults: Faults) -> Self {
-        Self { atomic, faults, released: HashMap::new(), calls: 0 }
+        Self { atomic, talk: Talk::NamesNobody, faults, released: HashMap::new(), calls: 0 }
     }
 
     pub fn is_gone(&self, id: &InstanceId) -> bool {
@@ -80,11 +89,11 @@ impl Api {
         }
         let fault = batch.ids().iter().find_map(|id| {
             if self.is_gone(id) {
-                Some((Refusal::Gone, "ResourceNotExists"))
+                Some((Refusal::Gone, "ResourceNotExists", id))
             } else if is_refused(id) {
-                Some((Refusal::Instance, "InvalidOwner"))
+                Some((Refusal::Instance, "InvalidOwner", id))
             } else if is_unlisted(id) {
-                Some((Refusal::Unlisted, "Strange"))
+                Some((Refusal::Unlisted, "Strange", id))
             } else {
                 None
             }
@@ -99,7 +108,14 @@ impl Api {
             self.released.extend(good.into_iter().map(|id| (id, now)));
         }
         match fault {
-            Some((refusal, code)) => Verdict::Refused(refusal, Evidence::own(code, "some instance of the batch")),
+            Some((refusal, code, culprit)) => {
+                let message = match self.talk {
+                    Talk::NamesNobody => "some instance of the batch".to_owned(),
+                    Talk::NamesTheCulprit => format!("the instance {culprit}, that is."),
+                    Talk::EchoesTheBatch => format!("InstanceIds={:?}", batch.ids()),
+                };
+                Verdict::Refused(refusal, Evidence::own(code, message))
+            }
             None => Verdict::Released(Evidence::own("Success", "done")),
         }
     }
