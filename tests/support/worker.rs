@@ -81,18 +81,17 @@ impl Worker {
         (status, body.to_owned())
     }
 
-    /// The ops address as a URL.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.ops)
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.ops)
     }
 
-    /// Waits until a page answers with this status, and answers with its text.
-    pub async fn until(&self, path: &str, status: u16) -> String {
+    /// Waits until a page answers with this status and says these words.
+    pub async fn until(&self, path: &str, status: u16, words: &str) {
         let begun = Instant::now();
         loop {
             let (found, body) = self.get(path).await;
-            if found == status {
-                return body;
+            if found == status && body.contains(words) {
+                return;
             }
             assert!(begun.elapsed() < PATIENCE, "{path} stays {found}: {body}\n{}", self.errors());
             sleep(Duration::from_millis(20)).await;
