@@ -19,7 +19,7 @@ use crate::config::{ConfigError, Loaded, environment, load};
 
 /// Release cloud instances in bulk: jobs from a queue, batches of up to 100, one quota, a result for every job.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub struct Cli {
     /// The settings file (TOML); see config/bulkrelease.toml for every setting
     #[arg(long, global = true, value_name = "FILE", env = "BULKRELEASE_CONFIG")]

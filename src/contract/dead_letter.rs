@@ -17,9 +17,6 @@ const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 /// Headers must fit into one AMQP frame (128 KiB by default) whatever an API answers.
 const MAX_HEADER_CHARS: usize = 1024;
 
-/// A trace context and a number are shorter; a producer's header that is not is none of these.
-const MAX_KEPT_HEADER_BYTES: usize = 128;
-
 /// Why ids were given up on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DeadReason {
@@ -69,9 +66,7 @@ impl DeadLetter {
     pub fn into_messages(self, original: &Properties) -> Vec<Message> {
         let code = self.code.as_deref().unwrap_or(self.reason.as_str());
         let mut headers = original.headers.clone();
-        headers.retain(|name, value| {
-            value.len() <= MAX_KEPT_HEADER_BYTES && (name == header::TRACEPARENT || name == header::REPLAY)
-        });
+        headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
         let mut set = |name: &str, value: &str| {
             headers.insert(name.to_owned(), value.chars().take(MAX_HEADER_CHARS).collect());
         };

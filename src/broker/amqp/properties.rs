@@ -9,6 +9,9 @@ use crate::contract::{Message, Properties};
 const PERSISTENT: u8 = 2;
 /// AMQP's limit for names and ids, in bytes. lapin panics above it.
 const SHORT_STRING_BYTES: usize = 255;
+/// What is carried over to a reply must fit into one frame beside the reply's own headers: above a frame's size the
+/// broker ends the connection, again and again. None of ours is longer.
+const LONGEST_HEADER_BYTES: usize = 4096;
 
 /// The properties as AMQP carries them.
 pub(super) fn outgoing(properties: &Properties) -> BasicProperties {
@@ -39,7 +42,7 @@ pub(super) fn outgoing(properties: &Properties) -> BasicProperties {
     written
 }
 
-/// The message as the contract knows it. Headers that are neither text nor a whole number are dropped.
+/// The message as the contract knows it. Headers that are long, or neither text nor a whole number, are dropped.
 pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
     let text = |value: &Option<ShortString>| value.as_ref().map(ToString::to_string);
     let headers = properties.headers().as_ref().map(FieldTable::inner);
@@ -55,6 +58,7 @@ pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
             // The broker's own note on the delivery is none of the message.
             .filter(|(name, _)| name.as_str() != DELIVERY_COUNT)
             .filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
+            .filter(|(_, text)| text.len() <= LONGEST_HEADER_BYTES)
             .collect(),
     };
     Message { body, properties }
@@ -129,8 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_other_types_are_dropped_and_numbers_become_text() {
+    fn headers_that_are_long_or_of_other_types_are_dropped_and_numbers_become_text() {
         let mut headers = FieldTable::default();
+        headers.insert("long".into(), AMQPValue::LongString("x".repeat(LONGEST_HEADER_BYTES + 1).into()));
         headers.insert("number".into(), AMQPValue::LongLongInt(-3));
         headers.insert("flag".into(), AMQPValue::Boolean(true));
         headers.insert("x-delivery-count".into(), AMQPValue::LongInt(4));
