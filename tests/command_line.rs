@@ -118,10 +118,12 @@ async fn jobs_are_enqueued_from_arguments_files_and_standard_input() {
     let ids = |job: &Job| job.ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut wanted = ["i-1 i-2", "i-3 i-4", "i-5", "i-6 i-7", "rm-1 rm-2", "rm-1 rm-2"].map(str::to_owned);
     let mut found: Vec<_> = jobs.iter().map(ids).collect();
-    (wanted.sort(), found.sort());
+    wanted.sort();
+    found.sort();
     assert_eq!(found, wanted);
     let mut found: Vec<_> = jobs.iter().map(|job| job.id.as_str().to_owned()).collect();
-    (names.sort(), found.sort());
+    names.sort();
+    found.sort();
     assert_eq!(found, names, "what is printed are the jobs' names");
     assert!(names.contains(&"mine".to_owned()), "{names:?}");
     let dry: Vec<_> = jobs.iter().filter(|job| job.dry_run).map(ids).collect();

@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::Queue;
+use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use support::orders::{messages, orders};

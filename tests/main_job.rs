@@ -7,8 +7,8 @@ mod support;
 
 use std::time::Duration;
 
-use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::Queue;
+use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::MAX_IDS_PER_CALL;
 use bulkrelease::sandbox::{Ledger, Sandbox, SandboxSettings};
