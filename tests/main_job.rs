@@ -48,6 +48,9 @@ async fn ten_thousand_jobs_cost_the_fewest_calls_at_the_full_quota_and_get_one_r
         (calls as f64 / fewest as f64 - 1.0) * 100.0
     );
     println!("{measured:.2} calls a second of {rate} ({:.2} %), measured by the API", measured / rate * 100.0);
+    let pauses = ledger.calls.windows(2).map(|calls| calls[1].at - calls[0].at);
+    let late = pauses.clone().filter(|pause| pause.as_secs_f64() > 2.0 / rate).count();
+    println!("{late} pauses above two periods, the longest {:?}", pauses.max().unwrap());
     println!("{} throttled", ledger.counts.throttled);
 
     let read = results.close().await;

@@ -98,6 +98,9 @@ impl Engine {
         let waiters = std::mem::take(&mut flight.waiters);
         let (calls, failed) = (flight.calls, flight.first_failure);
         let outcome = outcome(flight);
+        if let Outcome::Released | Outcome::AlreadyGone = outcome.outcome {
+            self.memory.remember(id, &flight.group, &outcome);
+        }
         if let [waiter] = waiters[..] {
             self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
         } else {

@@ -17,6 +17,7 @@ mod claims;
 mod course;
 mod flight;
 mod ledger;
+mod memory;
 mod protection;
 #[cfg(test)]
 mod simulation;
@@ -38,6 +39,7 @@ use claims::protected;
 use course::{Course, Plan};
 use flight::{Flight, Phase, Waiter};
 use ledger::Ledger;
+use memory::Memory;
 
 use crate::contract::{Batch, Evidence, GroupKey, InstanceId, MAX_IDS_PER_CALL, Outcome};
 
@@ -110,6 +112,7 @@ pub struct Engine {
     ledger: Ledger,
     flights: HashMap<InstanceId, Flight>,
     backlog: Backlog,
+    memory: Memory,
     courses: HashMap<CallKey, Course>,
     next_course: u64,
     /// Calls whose verdict was about their batch: the API is there and takes the account.
@@ -128,6 +131,7 @@ impl Engine {
             delays,
             ledger: Ledger::default(),
             flights: HashMap::new(),
+            memory: Memory::default(),
             courses: HashMap::new(),
             next_course: 0,
             proper_verdicts: 0,
@@ -154,6 +158,8 @@ impl Engine {
             } else if dry_run {
                 let evidence = Evidence::own("DryRun", format!("would be released in a call of {group}"));
                 self.settle_waiter(waiter, Outcome::DryRun, suspect, &evidence);
+            } else if suspect && let Some(known) = self.memory.recall(&id, &group).cloned() {
+                self.ledger.settle(key, slot, known, 0, None);
             } else {
                 self.join(&group, id, waiter, suspect, now);
             }
