@@ -84,7 +84,7 @@ pub fn result_body() -> Vec<u8> {
         worker: "benchmark-12345".to_owned(),
         labels: BTreeMap::new(),
     }
-    .to_body()
+    .into_body()
 }
 
 fn properties() -> BasicProperties {
