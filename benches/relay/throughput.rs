@@ -18,10 +18,9 @@ const REST: Duration = Duration::from_secs(1);
 const WORKER: Contestant = Contestant::Worker { api: Duration::ZERO };
 
 pub async fn measure(node: &Node, queue_type: QueueType, jobs: usize, rounds: usize) -> anyhow::Result<()> {
-    println!("{:>5}  {:<10} {:>8} {:>7}", "round", "", "jobs/s", "ratio");
     println!(
-        "               {:>8} {:>7}  {:>10} {:>10} {:>10} {:>10} {:>12}",
-        "", "", "client CPU", "broker", "sandbox", "peak MiB", "ids per call"
+        "round  {:<10} {:>8} {:>7}  {:>10} {:>10} {:>10} {:>10} {:>12}",
+        "", "jobs/s", "ratio", "client CPU", "broker CPU", "sandbox", "peak MiB", "ids per call"
     );
     let mut ratios = Vec::with_capacity(rounds);
     for round in 1..=rounds {

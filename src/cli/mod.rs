@@ -66,7 +66,8 @@ impl Cli {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
         runtime.block_on(async {
             match command {
-                Command::Worker(command) => command.run(load()?.settings).await,
+                // Beside the tasks that it talks to: this thread is none of the runtime's, so every word would cross threads.
+                Command::Worker(command) => tokio::spawn(command.run(load()?.settings)).await?,
                 Command::Enqueue(command) => command.run(load()?.settings).await,
                 Command::Setup(command) => command.run(load()?.settings).await,
                 Command::Sandbox(command) => command.run().await,

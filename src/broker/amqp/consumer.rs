@@ -234,7 +234,7 @@ impl ConsumingSide {
         // Without a session nothing is held, and nothing further is wanted.
         self.opening = None;
         self.cancelling = self.session.as_ref().map(|session| session.cancel().boxed());
-        self.health.report(Side::Consuming, Some("deliveries are stopped".to_owned()));
+        self.health.stopped();
     }
 
     fn opened(&mut self, opened: Result<Session, BrokerError>) {

@@ -30,16 +30,28 @@ impl HealthBoard {
 
     /// One side is well, or has a problem.
     pub(super) fn report(&self, side: Side, problem: Option<String>) {
+        if self.note(side, problem.clone()) {
+            match problem {
+                Some(problem) => tracing::warn!(?side, problem, "the broker connection has a problem"),
+                None => tracing::info!(?side, "the broker connection is well"),
+            }
+        }
+    }
+
+    /// Deliveries are stopped on request: not ready, but nothing to warn of.
+    pub(super) fn stopped(&self) {
+        self.note(Side::Consuming, Some("deliveries are stopped".to_owned()));
+    }
+
+    /// Whether that is news.
+    fn note(&self, side: Side, problem: Option<String>) -> bool {
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         if problems[side as usize] == problem {
-            return;
-        }
-        match &problem {
-            Some(problem) => tracing::warn!(?side, problem, "the broker connection has a problem"),
-            None => tracing::info!(?side, "the broker connection is well"),
+            return false;
         }
         problems[side as usize] = problem;
         self.sender.send_replace(health(&problems));
+        true
     }
 }
 

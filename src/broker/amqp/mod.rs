@@ -123,7 +123,10 @@ impl Broker for AmqpBroker {
             let replying = AbortOnDropHandle::new(tokio::spawn(replies::write_replies(server, reply_receiver)));
             consuming.run().await;
             for task in [publishing, replying] {
-                if let Ok(Err(error)) = timeout(LAST_WORDS, task).await {
+                // One that is cancelled ends with the process, as it may.
+                if let Ok(Err(error)) = timeout(LAST_WORDS, task).await
+                    && error.is_panic()
+                {
                     tracing::error!(%error, "a task of the broker connection broke");
                 }
             }
