@@ -7,6 +7,8 @@
 //!
 //! A refusal is **ambiguous** where it may be no single id's fault: an unlisted code may mean the request, and "gone"
 //! may mean that an earlier call has released everything. Then the second half is asked too, before anything is inferred.
+//! Where both are gone the ids are asked in their order, one first, twice as many after each success: an earlier call has
+//! released ids that stood side by side, so this costs one call for each gone id and few for all the others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,26 +42,26 @@ enum Question {
     OtherHalf { asked: Vec<InstanceId>, first: Vec<InstanceId>, guilt: Answer },
     /// Leftovers of which nothing is known.
     Leftovers(Vec<InstanceId>),
-    /// One of those that must be asked one by one.
-    Single(InstanceId),
+    /// The front of those that are asked in their order.
+    Run(Vec<InstanceId>),
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Split {
     question: Option<Question>,
     leftovers: Vec<InstanceId>,
-    singles: VecDeque<InstanceId>,
+    /// Ids that are asked in their order, because many of them may be gone.
+    run: VecDeque<InstanceId>,
+    /// How many of the run are asked next, while nothing is known of them.
+    stride: usize,
+    /// So many at the front of the run are known to hold a culprit.
+    guilty_front: Option<(usize, Answer)>,
     /// An unlisted code has proved to depend on the ids.
     instance_level: bool,
     /// A refused call is known to have released nothing: somebody vouches for it, or a part of it proved to be there.
     atomic: bool,
-    /// How often in a row both halves were gone.
-    both_gone: u32,
     calls_left: u32,
 }
-
-/// Both halves gone, and both quarters: then it is rather everything than two ids.
-const EVERYTHING_IS_GONE_AFTER: u32 = 2;
 
 impl Split {
     /// Begins with a part that was refused as a whole: at least two ids.
@@ -67,10 +69,11 @@ impl Split {
         let mut split = Self {
             question: None,
             leftovers: Vec::new(),
-            singles: VecDeque::new(),
+            run: VecDeque::new(),
+            stride: 1,
+            guilty_front: None,
             instance_level: answer.refusal != Refusal::Unlisted,
             atomic,
-            both_gone: 0,
             calls_left: budget,
         };
         let mut findings = Vec::new();
@@ -82,10 +85,8 @@ impl Split {
     /// The ids that the next call must carry; `None` when nothing is left to ask.
     pub fn asked(&self) -> Option<&[InstanceId]> {
         match self.question.as_ref()? {
-            Question::Half { asked, .. } | Question::OtherHalf { asked, .. } | Question::Leftovers(asked) => {
-                Some(asked)
-            }
-            Question::Single(id) => Some(std::slice::from_ref(id)),
+            Question::Half { asked, .. } | Question::OtherHalf { asked, .. } => Some(asked),
+            Question::Leftovers(asked) | Question::Run(asked) => Some(asked),
         }
     }
 
@@ -104,36 +105,33 @@ impl Split {
         match &self.question {
             Some(Question::Half { asked, other, .. }) => open.extend(asked.iter().chain(other).cloned()),
             Some(Question::OtherHalf { asked, first, .. }) => open.extend(first.iter().chain(asked).cloned()),
-            Some(Question::Leftovers(ids)) => open.extend(ids.iter().cloned()),
-            Some(Question::Single(id)) => open.push(id.clone()),
+            Some(Question::Leftovers(ids) | Question::Run(ids)) => open.extend(ids.iter().cloned()),
             None => {}
         }
-        open.extend(self.leftovers.iter().chain(&self.singles).cloned());
+        open.extend(self.run.iter().chain(&self.leftovers).cloned());
         open
     }
 
     /// Ids have left (protected by now, or wanted by nobody). What was inferred from their presence is void.
     pub fn retain(&mut self, wanted: impl Fn(&InstanceId) -> bool) {
-        let singles: VecDeque<_> = std::mem::take(&mut self.singles).into_iter().filter(&wanted).collect();
-        let single = match self.question.take() {
-            Some(Question::Single(id)) => Some(id).filter(&wanted),
-            question => {
-                self.question = question;
-                None
-            }
-        };
-        let mut leftovers = self.open();
-        leftovers.retain(&wanted);
-        self.leftovers = leftovers;
+        if let Some(Question::Run(asked)) = &mut self.question {
+            let asked = std::mem::take(asked);
+            self.question = None;
+            self.put_back(asked);
+        }
+        self.run.retain(&wanted);
+        self.guilty_front = None;
+        let run = std::mem::take(&mut self.run);
+        self.leftovers = self.open().into_iter().filter(&wanted).collect();
+        self.run = run;
         self.question = None;
-        self.singles = single.into_iter().chain(singles).collect();
         self.advance();
     }
 
     /// The API took what was asked.
     pub fn released(&mut self) -> Vec<Finding> {
         self.calls_left = self.calls_left.saturating_sub(1);
-        (self.atomic, self.both_gone) = (true, 0);
+        self.atomic = true;
         let mut findings = Vec::new();
         match self.question.take() {
             // One half is taken where the whole was refused: so the refusal does depend on the ids.
@@ -145,7 +143,7 @@ impl Split {
                 self.guilty(guilty, guilt, &mut findings);
             }
             Some(Question::Leftovers(ids)) => findings.push(Finding::Released(ids)),
-            Some(Question::Single(id)) => findings.push(Finding::Released(vec![id])),
+            Some(Question::Run(asked)) => self.run_released(asked, &mut findings),
             None => {}
         }
         self.advance();
@@ -160,7 +158,7 @@ impl Split {
             findings.push(Finding::Culprits(self.open(), answer));
             self.question = None;
             self.leftovers.clear();
-            self.singles.clear();
+            self.run.clear();
             return findings;
         }
         match self.question.take() {
@@ -176,7 +174,7 @@ impl Split {
                 self.both_refused(first, guilt, asked, answer, &mut findings);
             }
             Some(Question::Leftovers(ids)) => self.guilty(ids, answer, &mut findings),
-            Some(Question::Single(id)) => findings.push(Finding::Culprits(vec![id], answer)),
+            Some(Question::Run(asked)) => self.run_refused(asked, answer, &mut findings),
             None => {}
         }
         self.advance();
@@ -202,13 +200,7 @@ impl Split {
         let same_code = guilt.evidence.code == answer.evidence.code;
         match (guilt.refusal, answer.refusal) {
             (Refusal::Gone, Refusal::Gone) => {
-                self.both_gone += 1;
-                self.leftovers.extend(second);
-                if self.both_gone < EVERYTHING_IS_GONE_AFTER {
-                    self.guilty(first, guilt, findings);
-                } else {
-                    self.singles.extend(first.into_iter().chain(std::mem::take(&mut self.leftovers)));
-                }
+                self.run.extend(first.into_iter().chain(second).chain(std::mem::take(&mut self.leftovers)));
             }
             (Refusal::Unlisted, Refusal::Unlisted) if same_code => {
                 let answer = Answer { refusal: Refusal::Request, ..answer };
@@ -240,14 +232,52 @@ impl Split {
         self.question = Some(Question::Half { asked: ids, other, guilt });
     }
 
+    fn run_released(&mut self, asked: Vec<InstanceId>, findings: &mut Vec<Finding>) {
+        self.guilty_front = match self.guilty_front.take() {
+            Some((count, guilt)) => Some((count - asked.len(), guilt)),
+            None => {
+                self.stride *= 2;
+                None
+            }
+        };
+        findings.push(Finding::Released(asked));
+        // Of a guilty front the last one left is the culprit: nobody need ask.
+        if let Some((1, _)) = self.guilty_front
+            && let (Some(id), Some((_, guilt))) = (self.run.pop_front(), self.guilty_front.take())
+        {
+            findings.push(Finding::Culprits(vec![id], guilt));
+            self.stride = 1;
+        }
+    }
+
+    fn run_refused(&mut self, asked: Vec<InstanceId>, answer: Answer, findings: &mut Vec<Finding>) {
+        if asked.len() == 1 {
+            findings.push(Finding::Culprits(asked, answer));
+            (self.stride, self.guilty_front) = (1, None);
+        } else {
+            self.guilty_front = Some((asked.len(), answer));
+            self.put_back(asked);
+        }
+    }
+
+    fn put_back(&mut self, asked: Vec<InstanceId>) {
+        for id in asked.into_iter().rev() {
+            self.run.push_front(id);
+        }
+    }
+
     fn advance(&mut self) {
         if self.question.is_some() {
             return;
         }
-        self.question = if !self.leftovers.is_empty() {
+        let next = self.guilty_front.as_ref().map_or(self.stride, |(count, _)| count / 2);
+        let count = next.min(self.run.len());
+        self.question = if count > 0 {
+            Some(Question::Run(self.run.drain(..count).collect()))
+        } else if !self.leftovers.is_empty() {
             Some(Question::Leftovers(std::mem::take(&mut self.leftovers)))
         } else {
-            self.singles.pop_front().map(Question::Single)
+            None
         };
     }
 }
@@ -333,17 +363,21 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_all_gone_after_an_unknown_call_are_asked_one_by_one() {
-        let everything: Vec<usize> = (0..10).collect();
-        let (calls, culprits) = calls(10, &everything, Refusal::Gone, true);
-        assert_eq!((calls, culprits.len()), (14, 10));
-    }
-
-    #[test]
-    fn two_gone_ids_are_not_taken_for_everything_being_gone() {
-        let (calls, culprits) = calls(100, &[10, 90], Refusal::Gone, true);
-        assert_eq!(culprits.len(), 2);
-        assert!(calls <= 30, "{calls}");
+    fn many_gone_ids_after_a_crash_cost_little_more_than_a_call_each() {
+        let patterns: [(&str, Vec<usize>, u32); 6] = [
+            ("all", (0..100).collect(), 102),
+            ("the first thirty", (0..30).collect(), 40),
+            ("half", (0..50).collect(), 60),
+            ("some in the middle", (40..65).collect(), 45),
+            ("two runs", (0..10).chain(60..75).collect(), 60),
+            ("two far apart", vec![10, 90], 40),
+        ];
+        for (name, gone, most) in patterns {
+            let (calls, culprits) = calls(100, &gone, Refusal::Gone, true);
+            println!("{name}: {} gone, {calls} calls", gone.len());
+            assert_eq!(culprits.len(), gone.len(), "{name}");
+            assert!(calls <= most, "{name}: {calls}");
+        }
     }
 
     #[test]
