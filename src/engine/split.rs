@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use crate::contract::{Evidence, InstanceId, Refusal};
 
-/// What a refused question was answered with.
+/// What a part was refused with: some id of it is at fault.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(super) struct Guilt {
     pub refusal: Refusal,
     pub evidence: Arc<Evidence>,
     /// Whether an earlier delivery, or a call of unknown fate, may have released any id asked about.
-    pub suspects: bool,
+    pub unknown: bool,
 }
 
 /// What is known of ids after an answer.
@@ -30,16 +30,16 @@ pub(super) enum Finding {
     /// The API took them.
     Released(Vec<InstanceId>),
     /// Each of them is refused for itself.
-    Culprits(Vec<InstanceId>, Answer),
+    Culprits(Vec<InstanceId>, Guilt),
 }
 
 /// What is asked now.
 #[derive(Debug, Clone)]
 enum Question {
     /// Half of a guilty part.
-    Half { asked: Vec<InstanceId>, other: Vec<InstanceId>, guilt: Answer },
+    Half { asked: Vec<InstanceId>, other: Vec<InstanceId>, guilt: Guilt },
     /// The other half, because the first one's refusal was ambiguous.
-    OtherHalf { asked: Vec<InstanceId>, first: Vec<InstanceId>, guilt: Answer },
+    OtherHalf { asked: Vec<InstanceId>, first: Vec<InstanceId>, guilt: Guilt },
     /// Leftovers of which nothing is known.
     Leftovers(Vec<InstanceId>),
     /// The front of those that are asked in their order.
@@ -55,7 +55,7 @@ pub(super) struct Split {
     /// How many of the run are asked next, while nothing is known of them.
     stride: usize,
     /// So many at the front of the run are known to hold a culprit.
-    guilty_front: Option<(usize, Answer)>,
+    guilty_front: Option<(usize, Guilt)>,
     /// An unlisted code has proved to depend on the ids.
     instance_level: bool,
     /// A refused call is known to have released nothing: somebody vouches for it, or a part of it proved to be there.
@@ -65,19 +65,19 @@ pub(super) struct Split {
 
 impl Split {
     /// Begins with a part that was refused as a whole: at least two ids.
-    pub fn begin(ids: Vec<InstanceId>, answer: Answer, atomic: bool, budget: u32) -> (Self, Vec<Finding>) {
+    pub fn begin(ids: Vec<InstanceId>, guilt: Guilt, atomic: bool, budget: u32) -> (Self, Vec<Finding>) {
         let mut split = Self {
             question: None,
             leftovers: Vec::new(),
             run: VecDeque::new(),
             stride: 1,
             guilty_front: None,
-            instance_level: answer.refusal != Refusal::Unlisted,
+            instance_level: guilt.refusal != Refusal::Unlisted,
             atomic,
             calls_left: budget,
         };
         let mut findings = Vec::new();
-        split.guilty(ids, answer, &mut findings);
+        split.guilty(ids, guilt, &mut findings);
         split.advance();
         (split, findings)
     }
@@ -151,11 +151,11 @@ impl Split {
     }
 
     /// The API refused what was asked.
-    pub fn refused(&mut self, answer: Answer) -> Vec<Finding> {
+    pub fn refused(&mut self, guilt: Guilt) -> Vec<Finding> {
         self.calls_left = self.calls_left.saturating_sub(1);
         let mut findings = Vec::new();
-        if answer.refusal == Refusal::Request {
-            findings.push(Finding::Culprits(self.open(), answer));
+        if guilt.refusal == Refusal::Request {
+            findings.push(Finding::Culprits(self.open(), guilt));
             self.question = None;
             self.leftovers.clear();
             self.run.clear();
@@ -163,28 +163,28 @@ impl Split {
         }
         match self.question.take() {
             Some(Question::Half { asked, other, .. }) => {
-                if self.ambiguous(&answer) {
-                    self.question = Some(Question::OtherHalf { asked: other, first: asked, guilt: answer });
+                if self.ambiguous(&guilt) {
+                    self.question = Some(Question::OtherHalf { asked: other, first: asked, guilt });
                     return findings;
                 }
                 self.leftovers.extend(other);
-                self.guilty(asked, answer, &mut findings);
+                self.guilty(asked, guilt, &mut findings);
             }
-            Some(Question::OtherHalf { asked, first, guilt }) => {
-                self.both_refused(first, guilt, asked, answer, &mut findings);
+            Some(Question::OtherHalf { asked, first, guilt: first_guilt }) => {
+                self.both_refused(first, first_guilt, asked, guilt, &mut findings);
             }
-            Some(Question::Leftovers(ids)) => self.guilty(ids, answer, &mut findings),
-            Some(Question::Run(asked)) => self.run_refused(asked, answer, &mut findings),
+            Some(Question::Leftovers(ids)) => self.guilty(ids, guilt, &mut findings),
+            Some(Question::Run(asked)) => self.run_refused(asked, guilt, &mut findings),
             None => {}
         }
         self.advance();
         findings
     }
 
-    fn ambiguous(&self, answer: &Answer) -> bool {
-        match answer.refusal {
+    fn ambiguous(&self, guilt: &Guilt) -> bool {
+        match guilt.refusal {
             Refusal::Unlisted => !self.instance_level,
-            Refusal::Gone => answer.suspects || !self.atomic,
+            Refusal::Gone => guilt.unknown || !self.atomic,
             Refusal::Request | Refusal::Instance => false,
         }
     }
@@ -192,32 +192,32 @@ impl Split {
     fn both_refused(
         &mut self,
         first: Vec<InstanceId>,
-        guilt: Answer,
+        first_guilt: Guilt,
         second: Vec<InstanceId>,
-        answer: Answer,
+        second_guilt: Guilt,
         findings: &mut Vec<Finding>,
     ) {
-        let same_code = guilt.evidence.code == answer.evidence.code;
-        match (guilt.refusal, answer.refusal) {
+        let same_code = first_guilt.evidence.code == second_guilt.evidence.code;
+        match (first_guilt.refusal, second_guilt.refusal) {
             (Refusal::Gone, Refusal::Gone) => {
                 self.run.extend(first.into_iter().chain(second).chain(std::mem::take(&mut self.leftovers)));
             }
             (Refusal::Unlisted, Refusal::Unlisted) if same_code => {
-                let answer = Answer { refusal: Refusal::Request, ..answer };
+                let guilt = Guilt { refusal: Refusal::Request, ..second_guilt };
                 let everything = first.into_iter().chain(second).chain(std::mem::take(&mut self.leftovers));
-                findings.push(Finding::Culprits(everything.collect(), answer));
+                findings.push(Finding::Culprits(everything.collect(), guilt));
             }
             _ => {
                 // Two codes for two halves: so they depend on the ids.
                 self.instance_level = true;
                 self.leftovers.extend(second);
-                self.guilty(first, guilt, findings);
+                self.guilty(first, first_guilt, findings);
             }
         }
     }
 
     /// A part holds a culprit: name it if it is alone or named by the API, else ask one half.
-    fn guilty(&mut self, mut ids: Vec<InstanceId>, guilt: Answer, findings: &mut Vec<Finding>) {
+    fn guilty(&mut self, mut ids: Vec<InstanceId>, guilt: Guilt, findings: &mut Vec<Finding>) {
         if ids.len() <= 1 {
             findings.push(Finding::Culprits(ids, guilt));
             return;
@@ -250,12 +250,12 @@ impl Split {
         }
     }
 
-    fn run_refused(&mut self, asked: Vec<InstanceId>, answer: Answer, findings: &mut Vec<Finding>) {
+    fn run_refused(&mut self, asked: Vec<InstanceId>, guilt: Guilt, findings: &mut Vec<Finding>) {
         if asked.len() == 1 {
-            findings.push(Finding::Culprits(asked, answer));
+            findings.push(Finding::Culprits(asked, guilt));
             (self.stride, self.guilty_front) = (1, None);
         } else {
-            self.guilty_front = Some((asked.len(), answer));
+            self.guilty_front = Some((asked.len(), guilt));
             self.put_back(asked);
         }
     }
@@ -301,20 +301,20 @@ mod tests {
         range.map(|n| InstanceId::new(format!("i-{n}")).unwrap()).collect()
     }
 
-    fn answer(refusal: Refusal, suspects: bool) -> Answer {
-        Answer { refusal, evidence: Evidence::own("Code", "no names here"), suspects }
+    fn guilt(refusal: Refusal, suspects: bool) -> Guilt {
+        Guilt { refusal, evidence: Evidence::own("Code", "no names here"), unknown: suspects }
     }
 
     /// Runs a split against an atomic API where `bad` ids are refused; returns the calls made after the first refusal.
     fn calls(count: usize, bad: &[usize], refusal: Refusal, suspects: bool) -> (u32, Vec<InstanceId>) {
         let bad: Vec<_> = bad.iter().map(|n| InstanceId::new(format!("i-{n}")).unwrap()).collect();
-        let (mut split, mut findings) = Split::begin(ids(0..count), answer(refusal, suspects), true, 1000);
+        let (mut split, mut findings) = Split::begin(ids(0..count), guilt(refusal, suspects), true, 1000);
         let mut calls = 0;
         while let Some(asked) = split.asked() {
             calls += 1;
             assert!(calls < 1000, "no end");
             let refused = asked.iter().any(|id| bad.contains(id));
-            findings.extend(if refused { split.refused(answer(refusal, suspects)) } else { split.released() });
+            findings.extend(if refused { split.refused(guilt(refusal, suspects)) } else { split.released() });
         }
         let (mut culprits, mut seen) = (Vec::new(), 0);
         for finding in findings {
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn ids_that_the_message_names_are_dropped_and_the_rest_travel_together() {
         let evidence = Evidence::own("InvalidOwner", "instance i-1, i-30: not yours");
-        let refused = Answer { refusal: Refusal::Instance, evidence, suspects: false };
+        let refused = Guilt { refusal: Refusal::Instance, evidence, unknown: false };
         let (split, findings) = Split::begin(ids(0..40), refused, true, 32);
         let [Finding::Culprits(culprits, _)] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!(culprits.iter().map(InstanceId::as_str).collect::<Vec<_>>(), ["i-1", "i-30"]);
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn a_message_that_echoes_every_id_names_none() {
         let evidence = Evidence::own("InvalidOwner", "i-0,i-1,i-2,i-3");
-        let refused = Answer { refusal: Refusal::Instance, evidence, suspects: false };
+        let refused = Guilt { refusal: Refusal::Instance, evidence, unknown: false };
         let (split, findings) = Split::begin(ids(0..4), refused, true, 32);
         assert!(findings.is_empty());
         assert_eq!(split.asked().unwrap().len(), 2);
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn ids_that_leave_take_every_inference_with_them() {
-        let (mut split, _) = Split::begin(ids(0..8), answer(Refusal::Instance, false), true, 32);
+        let (mut split, _) = Split::begin(ids(0..8), guilt(Refusal::Instance, false), true, 32);
         split.retain(|id| id.as_str() != "i-0");
         assert_eq!(split.asked().unwrap().len(), 7);
         split.retain(|_| false);

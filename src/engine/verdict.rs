@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::course::{CallKey, Plan};
 use super::flight::{Flight, Phase};
-use super::split::{Answer, Finding, Split};
+use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment, ledger};
 use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
@@ -82,24 +82,24 @@ impl Engine {
     ) {
         self.note_failure(&asked, now);
         let alone = asked.len() == 1;
-        let suspects = asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.unknown));
+        let unknown = asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.unknown));
         if !self.settings.atomic && !alone && refusal != Refusal::Request {
             self.suspect(&asked, false);
         }
-        let answer = Answer { refusal, evidence: Arc::clone(evidence), suspects };
+        let guilt = Guilt { refusal, evidence: Arc::clone(evidence), unknown };
         let EngineSettings { atomic, split_budget, .. } = self.settings;
         let Some(course) = self.courses.get_mut(&key) else { return };
         let findings = match &mut course.plan {
             Plan::Whole(_) if alone || refusal == Refusal::Request => {
                 self.courses.remove(&key);
-                vec![Finding::Culprits(asked, answer)]
+                vec![Finding::Culprits(asked, guilt)]
             }
             Plan::Whole(_) => {
-                let (split, findings) = Split::begin(asked, answer, atomic, split_budget);
+                let (split, findings) = Split::begin(asked, guilt, atomic, split_budget);
                 course.plan = Plan::Split(split);
                 findings
             }
-            Plan::Split(split) => split.refused(answer),
+            Plan::Split(split) => split.refused(guilt),
         };
         self.conclude(findings, evidence, now);
         self.go_on(key, evidence, now);
@@ -113,9 +113,9 @@ impl Engine {
                         self.end(id, now, |_| ledger::outcome(Outcome::Released, false, released));
                     }
                 }
-                Finding::Culprits(ids, answer) => {
+                Finding::Culprits(ids, guilt) => {
                     for id in &ids {
-                        self.end(id, now, |flight| culprit(&answer, flight));
+                        self.end(id, now, |flight| culprit(&guilt, flight));
                     }
                 }
             }
@@ -166,9 +166,9 @@ impl Engine {
 }
 
 /// The outcome of an id that the API refuses for itself.
-fn culprit(answer: &Answer, flight: &Flight) -> InstanceOutcome {
-    let (evidence, suspect) = (&answer.evidence, flight.suspect);
-    match answer.refusal {
+fn culprit(guilt: &Guilt, flight: &Flight) -> InstanceOutcome {
+    let (evidence, suspect) = (&guilt.evidence, flight.suspect);
+    match guilt.refusal {
         Refusal::Gone if suspect => {
             InstanceOutcome { presumed: true, ..ledger::outcome(Outcome::Released, false, evidence) }
         }
