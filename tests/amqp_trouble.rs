@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +11,14 @@ use std::time::Duration;
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, BrokerError, Event, Queue, Subscription};
 use bulkrelease::config::{BrokerSettings, TlsSettings};
+use bulkrelease::contract::JOBS;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use support::rabbitmq::{Configuration, Node, free_ports};
 use support::subscriber::{
     PATIENCE, deliveries, delivery, depth_becomes, drain, enqueue, event, healthy, lost, messages, name, result,
     settled, take,
 };
+use support::unreadable;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -156,6 +158,43 @@ async fn a_delivery_held_for_longer_than_the_broker_allows_comes_again() {
     assert!(second.redelivered);
     subscription.settle(result(&second));
     settled(&mut subscription, &[&second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_ends_in_the_dead_letters_and_its_neighbours_get_through() {
+    const COUNT: usize = 50;
+    let node = Node::start(&Configuration::default()).await;
+    let broker = broker(node.url());
+    let mut jobs = messages(COUNT);
+    let behind = jobs.split_off(COUNT / 2);
+    enqueue(&broker, jobs).await;
+    unreadable::publish(&node.url(), JOBS);
+    enqueue(&broker, behind).await;
+
+    let mut subscription = broker.subscribe(Queue::Jobs, 1000);
+    let (mut open, mut done, mut most) = (BTreeMap::new(), BTreeSet::new(), 0);
+    while done.len() < COUNT {
+        match event(&mut subscription).await {
+            Event::Delivery(delivered) => {
+                most = most.max(delivered.earlier_deliveries);
+                subscription.settle(result(&delivered));
+                open.insert(delivered.tag, name(&delivered.message));
+            }
+            Event::Settled(tag) => assert!(done.insert(open.remove(&tag)), "{tag:?} is settled twice"),
+            Event::SessionLost { .. } => open.clear(),
+        }
+    }
+    assert!(most <= 10, "a neighbour was handed out {most} times before");
+
+    healthy(&mut subscription, |health| !health.consuming && health.problem.contains("UTF-8")).await;
+    let worn_out = async { while !matches!(event(&mut subscription).await, Event::Delivery(_)) {} };
+    tokio::select! {
+        () = depth_becomes(&broker, Queue::Dead, 1) => {}
+        () = worn_out => panic!("a job that was settled came again"),
+    }
+    healthy(&mut subscription, |health| health.consuming).await;
+    subscription.close(PATIENCE).await;
+    depth_becomes(&broker, Queue::Jobs, 0).await;
 }
 
 /// An authority of our own, with what it signed, as files.

@@ -11,4 +11,6 @@ pub mod results;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
 pub mod subscriber;
 #[allow(dead_code, reason = "each test binary uses its part of it")]
+pub mod unreadable;
+#[allow(dead_code, reason = "each test binary uses its part of it")]
 pub mod worker;

@@ -16,11 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::connection::Server;
 use super::health::{HealthBoard, Side};
+use super::isolation::Isolation;
 use super::publisher::Order;
 use super::reconnect::{Backoff, if_any};
 use super::replies::Reply;
 use super::session::{Session, Source, reopen};
-use crate::broker::{BrokerError, Command, Delivery, DeliveryTag, Destination, Event, Publication, Settlement};
+use crate::broker::{BrokerError, Command, Delivery, DeliveryTag, Destination, Event, Publication, Queue, Settlement};
 
 /// Events that the subscriber has not read yet.
 pub(super) const EVENTS: usize = 64;
@@ -28,8 +29,9 @@ pub(super) const EVENTS: usize = 64;
 const ROOM: usize = EVENTS / 4;
 const BATCH: usize = 256;
 const LOOK: Duration = Duration::from_secs(1);
-/// A session that lived so long is no sign of trouble: the next one is tried soon.
-const LONG_LIFE: Duration = Duration::from_secs(10);
+/// What is said beside the reason of a loss while deliveries come one at a time.
+const SUSPICION: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: deliveries \
+                         come one at a time until the queue's delivery limit has moved it to release.dead";
 
 /// Where the consuming side hears and speaks.
 pub(super) struct Ends {
@@ -42,7 +44,7 @@ pub(super) struct Ends {
 
 pub(super) struct ConsumingSide {
     server: Arc<Server>,
-    source: Source,
+    queue: Queue,
     events: Sender<Event>,
     commands: UnboundedReceiver<Command>,
     orders: UnboundedSender<Order>,
@@ -61,13 +63,14 @@ pub(super) struct ConsumingSide {
     /// The consumer's stream has ended because we cancelled it.
     drained: bool,
     backoff: Backoff,
+    isolation: Isolation,
 }
 
 impl ConsumingSide {
     pub(super) fn new(server: Arc<Server>, source: Source, ends: Ends, health: Arc<HealthBoard>) -> Self {
         let mut side = Self {
             server,
-            source,
+            queue: source.queue,
             events: ends.events,
             commands: ends.commands,
             orders: ends.orders,
@@ -83,6 +86,7 @@ impl ConsumingSide {
             ending: false,
             drained: false,
             backoff: Backoff::new(),
+            isolation: Isolation::new(source.prefetch),
         };
         side.reopen(None, Duration::ZERO);
         side
@@ -135,6 +139,7 @@ impl ConsumingSide {
             // Acks go before the events that speak of them.
             let sent = self.session.as_mut().map_or(Ok(()), Session::send_acks_due);
             self.lose_on(sent);
+            self.widen();
             self.forward();
         }
         if let Some(session) = self.session {
@@ -174,6 +179,7 @@ impl ConsumingSide {
 
     fn finish(&mut self, tag: DeliveryTag) {
         if self.session.as_mut().is_some_and(|session| session.finished(tag)) {
+            self.isolation.settled();
             self.outbox.push_back(Event::Settled(tag));
         }
     }
@@ -233,8 +239,19 @@ impl ConsumingSide {
         self.stopped = true;
         // Without a session nothing is held, and nothing further is wanted.
         self.opening = None;
-        self.cancelling = self.session.as_ref().map(|session| session.cancel().boxed());
+        self.cancelling = self.session.as_mut().map(Session::stop);
         self.health.stopped();
+    }
+
+    /// Lets more deliveries come at a time, where they were held back and those that came did no harm.
+    fn widen(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|session| !self.stopped && !session.is_widening()) else {
+            return;
+        };
+        if let Some(prefetch) = self.isolation.widened(session.age()) {
+            self.cancelling = Some(session.widen(prefetch));
+            self.health.report(Side::Consuming, None);
+        }
     }
 
     fn opened(&mut self, opened: Result<Session, BrokerError>) {
@@ -242,7 +259,10 @@ impl ConsumingSide {
         match opened {
             Ok(session) => {
                 self.session = Some(session);
-                self.health.report(Side::Consuming, None);
+                // Where a message is suspected, a session must first prove itself.
+                if !self.isolation.is_narrow() {
+                    self.health.report(Side::Consuming, None);
+                }
             }
             Err(error) => {
                 self.health.report(Side::Consuming, Some(error.to_string()));
@@ -262,13 +282,14 @@ impl ConsumingSide {
     fn lose(&mut self, reason: String) {
         let Some(session) = self.session.take() else { return };
         let number = session.number;
-        if session.age() > LONG_LIFE {
+        if self.isolation.lost(session.age()) {
             self.backoff.reset();
         }
         self.cancelling = None;
         self.order(Order::Forget { session: number });
         self.outbox.retain(|event| !matches!(event, Event::Delivery(delivery) if delivery.tag.session == number));
-        self.health.report(Side::Consuming, Some(reason.clone()));
+        let problem = if self.isolation.is_narrow() { format!("{reason}; {SUSPICION}") } else { reason.clone() };
+        self.health.report(Side::Consuming, Some(problem));
         self.outbox.push_back(Event::SessionLost { session: number, reason });
         if !self.stopped {
             let pause = self.backoff.pause();
@@ -278,7 +299,8 @@ impl ConsumingSide {
 
     fn reopen(&mut self, lost: Option<Session>, pause: Duration) {
         self.sessions += 1;
-        self.opening = Some(reopen(Arc::clone(&self.server), self.source, self.sessions, lost, pause).boxed());
+        let source = Source { queue: self.queue, prefetch: self.isolation.prefetch() };
+        self.opening = Some(reopen(Arc::clone(&self.server), source, self.sessions, lost, pause).boxed());
     }
 }
 

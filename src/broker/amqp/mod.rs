@@ -1,7 +1,8 @@
 //! RabbitMQ, through lapin. This file joins the parts to the trait; each part says what it is for:
 //!
 //! - `connection`: the server's address and how a connection is opened; `topology`: exchanges and queues, as data.
-//! - `consumer`: the consuming side, over one `session` at a time, which acks as `acknowledge` decides.
+//! - `consumer`: the consuming side, over one `session` at a time, which acks as `acknowledge` decides and takes as much
+//!   as `isolation` allows.
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
 //! - `enqueue`: jobs, each known to have reached the queue. `properties`: messages; `health`, `reconnect`: small change.
 //!
@@ -12,6 +13,7 @@ mod connection;
 mod consumer;
 mod enqueue;
 mod health;
+mod isolation;
 mod properties;
 mod publisher;
 mod reconnect;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -33,7 +34,11 @@ pub(super) struct Session {
     pub(super) number: u64,
     connection: Connection,
     channel: Channel,
+    queue: Queue,
     consumer: Consumer,
+    /// The prefetch of the consumer to come when this one has ended, and that one on its way.
+    wider: Option<u16>,
+    widening: Option<BoxFuture<'static, lapin::Result<Consumer>>>,
     acknowledge: Acknowledge,
     opened: Instant,
     /// When the last ack or return was sent.
@@ -55,20 +60,36 @@ pub(super) async fn reopen(
     let connection = server.open_ready(&format!("consuming {}", source.queue.name())).await?;
     let consuming = async {
         let channel = connection.create_channel().await?;
-        // lapin buffers without a bound: the prefetch is the bound, and 0 would be none.
-        channel.basic_qos(source.prefetch.max(1), BasicQosOptions::default()).await?;
-        let (queue, tag) = (source.queue.name().into(), "".into());
-        let consumer = channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await?;
+        let consumer = consume(channel.clone(), source).await?;
         Ok((channel, consumer))
     };
     match timeout(ANSWER_TIMEOUT, consuming).await {
         Ok(Ok((channel, consumer))) => {
-            let (acknowledge, opened) = (Acknowledge::new(), Instant::now());
-            Ok(Session { number, connection, channel, consumer, acknowledge, opened, settled: opened })
+            let (acknowledge, opened, queue) = (Acknowledge::new(), Instant::now(), source.queue);
+            let (wider, widening) = (None, None);
+            Ok(Session {
+                number,
+                connection,
+                channel,
+                queue,
+                consumer,
+                wider,
+                widening,
+                acknowledge,
+                opened,
+                settled: opened,
+            })
         }
         Ok(Err::<_, lapin::Error>(error)) => Err(server.unreachable(&error)),
         Err(_) => Err(BrokerError::TimedOut(ANSWER_TIMEOUT)),
     }
+}
+
+/// lapin buffers without a bound: the prefetch is the bound, and 0 would be none.
+async fn consume(channel: Channel, source: Source) -> lapin::Result<Consumer> {
+    channel.basic_qos(source.prefetch.max(1), BasicQosOptions::default()).await?;
+    let (queue, tag) = (source.queue.name().into(), "".into());
+    channel.basic_consume(queue, tag, BasicConsumeOptions::default(), FieldTable::default()).await
 }
 
 impl Session {
@@ -82,7 +103,21 @@ impl Session {
 
     /// The next delivery. `None` after a cancellation, ours or the broker's; then nothing comes any more.
     pub(super) async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
-        let delivery = self.consumer.next().await?;
+        let delivery = loop {
+            if let Some(widening) = &mut self.widening {
+                let consumer = widening.await;
+                self.widening = None;
+                match consumer {
+                    Ok(consumer) => self.consumer = consumer,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            if let Some(delivery) = self.consumer.next().await {
+                break delivery;
+            }
+            let source = Source { queue: self.queue, prefetch: self.wider.take()? };
+            self.widening = Some(consume(self.channel.clone(), source).boxed());
+        };
         Some(delivery.map(|delivery| {
             let number = delivery.delivery_tag;
             self.acknowledge.delivered(number);
@@ -124,10 +159,32 @@ impl Session {
         self.acknowledge.deadline().map(|since_opened| self.opened + since_opened)
     }
 
-    /// Asks for no further deliveries.
-    pub(super) fn cancel(&self) -> impl Future<Output = lapin::Result<()>> + Send + use<> {
+    /// Goes on with another prefetch: a consumer keeps the one that it began with, so this one makes way for the next on
+    /// the same channel. What is held stays held.
+    pub(super) fn widen(&mut self, prefetch: u16) -> BoxFuture<'static, lapin::Result<()>> {
+        self.wider = Some(prefetch);
+        self.cancel()
+    }
+
+    pub(super) fn is_widening(&self) -> bool {
+        self.wider.is_some() || self.widening.is_some()
+    }
+
+    /// Asks for no further deliveries. Those of a consumer on its way are not read; they go back with the channel.
+    pub(super) fn stop(&mut self) -> BoxFuture<'static, lapin::Result<()>> {
+        self.wider = None;
+        match self.widening.take() {
+            Some(widening) => {
+                let channel = self.channel.clone();
+                async move { channel.basic_cancel(widening.await?.tag(), BasicCancelOptions::default()).await }.boxed()
+            }
+            None => self.cancel(),
+        }
+    }
+
+    fn cancel(&self) -> BoxFuture<'static, lapin::Result<()>> {
         let (channel, tag) = (self.channel.clone(), self.consumer.tag());
-        async move { channel.basic_cancel(tag, BasicCancelOptions::default()).await }
+        async move { channel.basic_cancel(tag, BasicCancelOptions::default()).await }.boxed()
     }
 
     /// Sends every ack and closes: what is not finished goes back to its queue.
