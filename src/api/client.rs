@@ -68,6 +68,11 @@ impl Client {
         Ok(Self { http, url, host, credentials, table, stale_tokens: AtomicU32::new(0) })
     }
 
+    /// Whether there is a credential to sign with; what every source lacked if not.
+    pub fn credential(&self) -> Result<(), String> {
+        self.credentials.current().map(drop).map_err(|error| error.to_string())
+    }
+
     /// Releases a batch. `attempt` counts the failed calls of this batch so far.
     pub async fn release(&self, batch: &Batch, attempt: u32) -> Answer {
         let credential = match self.credentials.current() {
@@ -183,7 +188,7 @@ fn not_answered(error: &reqwest::Error) -> Verdict {
     if error.is_connect() {
         Verdict::Transient(Evidence::own("ConnectFailed", format!("no connection to the endpoint: {reason}")))
     } else if error.is_timeout() {
-        Verdict::Unknown(Evidence::own("TimedOut", "no answer within accounts.NAME.call_timeout"))
+        Verdict::Unknown(Evidence::own("TimedOut", "the API did not answer within the account's call_timeout"))
     } else {
         Verdict::Unknown(Evidence::own(
             "ConnectionLost",

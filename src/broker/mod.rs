@@ -193,7 +193,7 @@ pub enum BrokerError {
     NotNamed,
     #[error("can't reach the broker at {address}: {reason}")]
     Unreachable { address: String, reason: String },
-    #[error("{entity} does not exist: run `bulkrelease setup`, or set broker.declare = true")]
+    #[error("{entity} does not exist: run `bulkrelease setup` (a worker with broker.declare = true does it too)")]
     Missing { entity: String },
     #[error("{entity} exists with other arguments: {difference}. Delete it when it is empty, or change the setting")]
     Differs { entity: String, difference: String },

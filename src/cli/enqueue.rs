@@ -46,10 +46,12 @@ pub struct EnqueueCommand {
     #[arg(long, value_name = "TYPE", required_unless_present = "jobs", conflicts_with = "jobs")]
     subscription_type: Option<String>,
 
-    #[arg(long, conflicts_with = "jobs")]
+    /// ProductType of the ids, where the product has several
+    #[arg(long, value_name = "CODE", conflicts_with = "jobs")]
     product_type: Option<String>,
 
-    #[arg(long, conflicts_with = "jobs")]
+    /// Region of the ids, such as cn-hangzhou
+    #[arg(long, value_name = "REGION", conflicts_with = "jobs")]
     region: Option<String>,
 
     /// AutoRenewal, ManualRenewal or NotRenewal
@@ -93,7 +95,7 @@ impl EnqueueCommand {
             for (name, answer) in names.into_iter().zip(answers) {
                 match answer {
                     Ok(()) => {
-                        println!("{name}");
+                        say!("{name}");
                         confirmed += 1;
                     }
                     Err(error) => failures.push(format!("{name}: {error}")),

@@ -20,7 +20,7 @@ impl HealthcheckCommand {
         if !status.is_success() {
             bail!("{} answers {status}: {}", self.url, text.trim());
         }
-        println!("{}", text.trim());
+        say!("{}", text.trim());
         Ok(())
     }
 }

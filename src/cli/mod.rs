@@ -1,5 +1,13 @@
 //! The command line: one file per command. Each builds what it needs from the settings and runs it.
 
+/// Prints a line. Where nobody listens any more (`| head -1`) the work goes on all the same.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stdout(), $($argument)*).ok();
+    }};
+}
+
 pub mod config;
 pub mod demo;
 pub mod enqueue;
@@ -12,7 +20,7 @@ pub mod worker;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Loaded, environment, load};
@@ -62,6 +70,11 @@ impl Cli {
         let load = || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
         if let Command::Config(command) = command {
             return command.run(load, &mut std::io::stdout().lock());
+        }
+        if !set.is_empty()
+            && let Command::Demo(_) | Command::Sandbox(_) | Command::Healthcheck(_) = command
+        {
+            bail!("--set: this command takes no settings; its own flags are all it has (see --help)");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
         runtime.block_on(async {

@@ -103,7 +103,7 @@ impl SandboxCommand {
         let settings = self.into_settings();
         let keys = settings.access_keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");
         let sandbox = Sandbox::start(settings).await.with_context(|| format!("the sandbox can't start at {listen}"))?;
-        println!("sandbox: http://{} (access key: {keys}); nothing real is released", sandbox.address());
+        say!("sandbox: http://{} (access key: {keys}); nothing real is released", sandbox.address());
         let end = async move {
             tokio::select! {
                 _ = interrupt.recv() => {}

@@ -12,7 +12,7 @@ impl SetupCommand {
         let broker = broker::open(&settings.broker)?;
         broker.declare().await?;
         for queue in Queue::ALL {
-            println!("{} is ready", queue.name());
+            say!("{} is ready", queue.name());
         }
         Ok(())
     }

@@ -27,6 +27,13 @@ impl WorkerCommand {
         let listen = settings.ops.listen;
         let ops = OpsServer::start(listen, metrics, vitals).await.with_context(|| format!("ops.listen {listen}"))?;
         tracing::info!(address = %ops.address(), "metrics and health are served");
+        for (account, settings) in &settings.accounts {
+            let (endpoint, quota) = (settings.endpoint.as_deref(), settings.calls_per_second);
+            tracing::info!(%account, endpoint, ?quota, "releases go here");
+        }
+        let protected = settings.safety.protected.len();
+        let file = settings.safety.protected_file.as_ref().map(|file| file.display().to_string());
+        tracing::info!(protected, file, "protected ids and prefixes");
         if settings.broker.declare {
             match broker.declare().await {
                 // The subscription goes on trying, and says so on /readyz.

@@ -6,6 +6,10 @@ use super::{ConfigError, Origin, Settings, keys};
 
 /// What the names of environment variables start with.
 const PREFIX: &str = "BULKRELEASE__";
+/// Nearly the same, and so a mistake: whoever writes it believes that it does something.
+const NEARLY: &str = "BULKRELEASE_";
+/// The one variable of that kind that is none: it names the settings file.
+const FILE: &str = "BULKRELEASE_CONFIG";
 
 #[derive(Debug)]
 pub(super) struct Assignment {
@@ -18,7 +22,12 @@ pub(super) struct Assignment {
 impl Assignment {
     /// Reads a variable: `BULKRELEASE__BROKER__URL` sets `broker.url`. `None` if it is not one of ours.
     pub fn from_environment(name: &str, text: &str) -> Option<Result<Self, ConfigError>> {
-        let path = name.strip_prefix(PREFIX)?.replace("__", ".").to_lowercase();
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            let mistaken = name.starts_with(NEARLY) && name != FILE;
+            let problem = "is no setting: their names start with BULKRELEASE__, with two underscores between parts";
+            return mistaken.then(|| Err(ConfigError::at(name, problem)));
+        };
+        let path = path.replace("__", ".").to_lowercase();
         let in_environment = |path: &str| format!("{PREFIX}{}", path.replace('.', "__").to_uppercase());
         let spelled = in_environment(&path);
         let origin = Origin::Environment(name.to_owned());
@@ -146,6 +155,9 @@ mod tests {
         let text = format!("{error} {error:?}");
         assert!(text.contains("the nearest is BULKRELEASE__BROKER__URL"), "{text}");
         assert!(!text.contains("secret"), "{text}");
+        let error = Assignment::from_environment("BULKRELEASE_SAFETY__PROTECTED", "x").unwrap().unwrap_err();
+        assert!(error.to_string().contains("two underscores"), "{error}");
+        assert!(Assignment::from_environment("BULKRELEASE_CONFIG", "x").is_none());
         let error = Assignment::from_environment("BULKRELEASE__broker__url", "x").unwrap().unwrap_err();
         assert!(error.to_string().contains("upper case: BULKRELEASE__BROKER__URL"), "{error}");
         assert!(Assignment::from_environment("BULKRELEASE_CONFIG", "x").is_none());

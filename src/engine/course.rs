@@ -24,8 +24,10 @@ pub(super) struct Course {
     /// Since when the oldest id waits.
     pub since: Moment,
     pub plan: Plan,
-    /// Failed calls, and split budgets spent.
+    /// Failed calls, and split budgets spent for nothing, since an id of it last had its outcome.
     pub attempts: u32,
+    /// Whether an id had its outcome since the split budget was last renewed.
+    pub progress: bool,
     pub first_failure: Option<Moment>,
     /// How many proper verdicts other calls had had when the API last blamed the account for this one.
     pub account_blamed_at: Option<u64>,
@@ -33,7 +35,15 @@ pub(super) struct Course {
 
 impl Course {
     pub fn new(group: Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> Self {
-        Self { group, since, plan: Plan::Whole(ids), attempts: 0, first_failure: None, account_blamed_at: None }
+        Self {
+            group,
+            since,
+            plan: Plan::Whole(ids),
+            attempts: 0,
+            progress: false,
+            first_failure: None,
+            account_blamed_at: None,
+        }
     }
 
     /// What the next call carries.

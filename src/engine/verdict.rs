@@ -68,8 +68,9 @@ impl Engine {
             }
             Plan::Split(split) => split.released(),
         };
+        let progress = !findings.is_empty();
         self.conclude(findings, evidence, now);
-        self.go_on(key, evidence, now);
+        self.go_on(key, progress, evidence, now);
     }
 
     fn refused(
@@ -101,8 +102,9 @@ impl Engine {
             }
             Plan::Split(split) => split.refused(guilt),
         };
+        let progress = !findings.is_empty();
         self.conclude(findings, evidence, now);
-        self.go_on(key, evidence, now);
+        self.go_on(key, progress, evidence, now);
     }
 
     fn conclude(&mut self, findings: Vec<Finding>, released: &Arc<Evidence>, now: Moment) {
@@ -122,15 +124,24 @@ impl Engine {
         }
     }
 
-    /// A course that is not over asks on, or waits like a failed one when its split budget is spent.
-    fn go_on(&mut self, key: CallKey, evidence: &Arc<Evidence>, now: Moment) {
+    /// A course that is not over asks on. When its split budget is spent it queues up behind the others, or waits like a
+    /// failed one if it found nothing out.
+    fn go_on(&mut self, key: CallKey, progress: bool, evidence: &Arc<Evidence>, now: Moment) {
         let Some(course) = self.courses.get_mut(&key) else { return };
+        if progress {
+            // Failed calls are counted for what is still open, and it has just come nearer to its end.
+            (course.attempts, course.first_failure, course.progress) = (0, None, true);
+        }
         match &mut course.plan {
             Plan::Split(split) if split.exhausted() && split.asked().is_some() => {
                 split.renew(self.settings.split_budget);
-                self.try_again_later(key, evidence, now);
             }
-            _ => self.make_ready(key),
+            _ => return self.make_ready(key),
+        }
+        if std::mem::take(&mut course.progress) {
+            self.queue_up(key, now);
+        } else {
+            self.try_again_later(key, evidence, now);
         }
     }
 

@@ -54,9 +54,12 @@ impl CallAnswered<'_> {
         let (code, request_id) = (evidence.code.as_deref(), evidence.request_id.as_deref());
         match &answer.verdict {
             Verdict::Released(_) => tracing::debug!(%group, ids, request_id, ?took, "batch released"),
-            Verdict::Throttled(_) => tracing::debug!(%group, ids, code, pause = ?answer.pause, "call throttled"),
-            _ => {
-                tracing::warn!(%group, ids, class, code, message = evidence.brief(), request_id, ?took, "call failed")
+            // What these lead to is told elsewhere: an outcome, a pause, an account that is held.
+            Verdict::Refused(..) | Verdict::Throttled(_) | Verdict::Account(_) => {
+                tracing::debug!(%group, ids, class, code, said = evidence.brief(), request_id, "call refused");
+            }
+            Verdict::Transient(_) | Verdict::Unknown(_) => {
+                tracing::warn!(%group, ids, class, code, said = evidence.brief(), request_id, ?took, "call failed");
             }
         }
         metrics.calls.with_label_values(&[group.account.as_str(), class]).inc();
@@ -147,6 +150,24 @@ impl AccountChanged<'_> {
             None => tracing::info!(account, "calls go again"),
         }
         metrics.account_held.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
+    }
+}
+
+/// Calls were throttled in the last while: the quota is smaller than the settings say, or somebody else uses it.
+pub struct ThrottledLately<'a> {
+    pub account: &'a AccountName,
+    pub throttled: u64,
+    pub calls: u64,
+}
+
+impl ThrottledLately<'_> {
+    pub fn emit(self) {
+        tracing::warn!(
+            account = self.account.as_str(),
+            throttled = self.throttled,
+            calls = self.calls,
+            "calls were throttled in the last minute: lower calls_per_second, or find out who else calls"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use crate::broker::Subscription;
 use crate::contract::Outcome;
 use crate::engine::SealReason;
 
-/// Time kept for the broker to confirm the last settlements.
+/// Time kept for the broker to confirm the last settlements; of a short deadline a quarter.
 const LAST_CONFIRMS: Duration = Duration::from_secs(2);
 
 /// What a worker did in its life.
@@ -85,8 +85,9 @@ impl Worker {
         let deadline = Instant::now() + self.settings.worker.drain_deadline;
         let longest_call =
             self.settings.accounts.values().map(|account| account.call_timeout).max().unwrap_or_default();
+        let confirms = LAST_CONFIRMS.min(self.settings.worker.drain_deadline / 4);
         // Whoever calls after this may not have a verdict in time.
-        let last_call = deadline.checked_sub(longest_call + LAST_CONFIRMS).unwrap_or_else(Instant::now);
+        let last_call = deadline.checked_sub(longest_call + confirms).unwrap_or_else(Instant::now);
         let mut report = tokio::time::interval(REPORT_EVERY);
         subscription.stop_deliveries();
         let unbegun = self
@@ -99,7 +100,7 @@ impl Worker {
         self.give_back(tags, &subscription);
         self.give_back_waiting(&subscription);
 
-        let finished = timeout_at(deadline - LAST_CONFIRMS.min(self.settings.worker.drain_deadline), async {
+        let finished = timeout_at(deadline - confirms, async {
             while !(self.jobs.is_empty() && self.calls.is_empty()) {
                 let calling = Instant::now() < last_call;
                 if !calling && self.calls.is_empty() {
@@ -127,6 +128,7 @@ impl Worker {
             tracing::warn!(calls = self.calls.len(), "the time to drain is over");
         }
         self.summary.calls_left = self.calls.len();
+        self.summary.calls += self.calls.len() as u64;
         self.calls.abort_all();
         let rest = self.let_go(self.jobs.keys().cloned().collect());
         self.give_back(rest, &subscription);

@@ -13,7 +13,7 @@ use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettin
 use crate::contract::{AccountName, Evidence, GroupKey, Verdict};
 use crate::engine::{Call, CallKey, Engine, EngineSettings, Moment, Protection, SealReason};
 use crate::ops::Metrics;
-use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands};
+use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands, ThrottledLately};
 use crate::pace::{DelayPolicy, Delays, Gate, Quota};
 
 /// A call that came back.
@@ -37,7 +37,19 @@ pub struct Lane {
     max_in_flight_calls: usize,
     /// When the permit is due that was asked for last.
     permit_at: Option<Moment>,
+    lately: Lately,
 }
+
+/// Calls since the last word about throttling.
+#[derive(Debug, Default)]
+struct Lately {
+    since: Moment,
+    calls: u64,
+    throttled: u64,
+}
+
+/// How often throttling is spoken of.
+const LATELY: Duration = Duration::from_secs(60);
 
 impl Lane {
     pub fn new(
@@ -64,7 +76,7 @@ impl Lane {
             max_age: retry.max_age,
             atomic: settings.atomic,
         };
-        Self {
+        let mut lane = Self {
             account,
             engine: Engine::new(engine, protection, Box::new(move |attempt| between_retries.before(attempt))),
             rate: settings.calls_per_second,
@@ -73,7 +85,13 @@ impl Lane {
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
             permit_at: None,
+            lately: Lately::default(),
+        };
+        if let Err(problem) = lane.client.credential() {
+            let evidence = Evidence::own("NoCredential", problem);
+            lane.gate.learn(&Verdict::Account(evidence), None, Duration::ZERO);
         }
+        lane
     }
 
     /// Spends every permit that is there on the batch whose turn it is.
@@ -108,6 +126,8 @@ impl Lane {
     pub fn learn(&mut self, answered: Answered, now: Moment, metrics: &Metrics) {
         let Answered { key, group, ids, answer, took, .. } = answered;
         CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
+        self.lately.calls += 1;
+        self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
         let before = self.gate.problem().map(str::to_owned);
         self.gate.learn(&answer.verdict, answer.pause, now);
         if before.as_deref() != self.gate.problem() {
@@ -125,7 +145,14 @@ impl Lane {
         self.gate.problem().map(|problem| format!("account {}: {problem}", self.account))
     }
 
-    pub fn report(&self, now: Moment, metrics: &Metrics) {
+    pub fn report(&mut self, now: Moment, metrics: &Metrics) {
+        if now >= self.lately.since + LATELY {
+            let Lately { calls, throttled, .. } =
+                std::mem::replace(&mut self.lately, Lately { since: now, ..Lately::default() });
+            if throttled > 0 {
+                ThrottledLately { account: &self.account, throttled, calls }.emit();
+            }
+        }
         LaneStands {
             account: &self.account,
             quota: self.rate,

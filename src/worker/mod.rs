@@ -287,7 +287,7 @@ impl Worker {
         GivenBack { deliveries }.emit(&self.metrics);
     }
 
-    fn report(&self, subscription: &Subscription, stopping: Option<&str>) {
+    fn report(&mut self, subscription: &Subscription, stopping: Option<&str>) {
         let now = self.now();
         let mut problems: Vec<String> = self.lanes.values().filter_map(Lane::problem).collect();
         problems.extend(stopping.map(str::to_owned));
@@ -297,7 +297,7 @@ impl Worker {
         }
         self.vitals.turned(problems);
         WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len() }.emit(&self.metrics);
-        for lane in self.lanes.values() {
+        for lane in self.lanes.values_mut() {
             lane.report(now, &self.metrics);
         }
     }

@@ -77,11 +77,11 @@ impl Audit {
 
     /// Prints what happened. The worker's own summary is there once it has stopped.
     pub fn show(&self, took: Duration, worker: Option<&Summary>) {
-        println!("\n{} jobs answered in {:.1} s; what became of every id:", self.jobs, took.as_secs_f64());
+        say!("\n{} jobs answered in {:.1} s; what became of every id:", self.jobs, took.as_secs_f64());
         for (outcome, count) in &self.outcomes {
-            println!("  {:<12} {count:>6}", outcome.as_str());
+            say!("  {:<12} {count:>6}", outcome.as_str());
         }
-        println!(
+        say!(
             "calls: {} ({:.1} a second); the fewest possible, had every id been known to be good or bad: {}",
             self.calls,
             self.calls as f64 / took.as_secs_f64(),
@@ -89,9 +89,9 @@ impl Audit {
         );
         if let Some(worker) = worker {
             let first = worker.calls - worker.retries - worker.splits;
-            println!("  {first} first calls, {} retries, {} to find the ids at fault", worker.retries, worker.splits);
+            say!("  {first} first calls, {} retries, {} to find the ids at fault", worker.retries, worker.splits);
         }
-        println!("throttled: {}; ids a call on average: {:.1} of {MAX_IDS_PER_CALL}", self.throttled, self.fill);
+        say!("throttled: {}; ids a call on average: {:.1} of {MAX_IDS_PER_CALL}", self.throttled, self.fill);
     }
 
     /// Whether results and ledger agree on every id.
@@ -99,7 +99,7 @@ impl Audit {
         if let Some(first) = self.disagreements.first() {
             bail!("results and the sandbox's ledger disagree {} times; first: {first}", self.disagreements.len());
         }
-        println!("every result agrees with the sandbox's own ledger");
+        say!("every result agrees with the sandbox's own ledger");
         Ok(())
     }
 }

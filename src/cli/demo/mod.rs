@@ -50,18 +50,18 @@ impl DemoCommand {
         let broker = Arc::new(EmbeddedBroker::open(&folder.path().join("broker.sqlite"))?);
         broker.declare().await?;
         let orders = jobs::orders(self.seed);
-        println!("sandbox API on http://{}, broker in {}", sandbox.address(), folder.path().display());
+        say!("sandbox API on http://{}, broker in {}", sandbox.address(), folder.path().display());
 
         let settings = worker_settings(&sandbox);
         let (metrics, vitals) = (Arc::new(Metrics::new()?), Arc::new(Vitals::default()));
         let worker = Worker::new(settings.clone(), |_| credentials(), Arc::clone(&metrics), Arc::clone(&vitals))?;
         let ops = OpsServer::start(settings.ops.listen, metrics, vitals).await.context("the ops server can't start")?;
-        println!("metrics on http://{}/metrics", ops.address());
+        say!("metrics on http://{}/metrics", ops.address());
 
         let answers = broker.enqueue(orders.iter().map(jobs::Order::message).collect()).await;
         answers.into_iter().collect::<Result<Vec<_>, _>>()?;
         let ids: usize = orders.iter().map(|order| order.ids.len()).sum();
-        println!("enqueued {} jobs with {ids} ids; the quota is {CALLS_PER_SECOND} calls a second\n", orders.len());
+        say!("enqueued {} jobs with {ids} ids; the quota is {CALLS_PER_SECOND} calls a second\n", orders.len());
 
         let started = Instant::now();
         let (halt, halted) = oneshot::channel::<()>();
@@ -85,7 +85,7 @@ impl DemoCommand {
         let audit = Audit::new(&orders, &results, &sandbox.ledger());
         audit.show(took, summary.as_ref());
         if self.keep {
-            println!("\nstaying up: http://{}/metrics (Ctrl-C ends it)", ops.address());
+            say!("\nstaying up: http://{}/metrics (Ctrl-C ends it)", ops.address());
             signals::stop()?.await;
         }
         sandbox.stop().await?;

@@ -38,7 +38,7 @@ impl Progress {
             }
             None if Instant::now() >= self.next_line => {
                 self.next_line = Instant::now() + LINE_EVERY;
-                println!("{results}/{} jobs, {}", self.jobs, text());
+                say!("{results}/{} jobs, {}", self.jobs, text());
             }
             None => {}
         }
