@@ -72,6 +72,20 @@ fn a_batch_that_landed_but_answered_with_a_time_out_ends_with_the_right_outcome_
     println!("all landed: {} calls", api.calls);
 }
 
+#[test]
+fn a_batch_that_needs_a_hundred_calls_survives_an_api_that_fails_some_of_them() {
+    for seed in 0..20 {
+        let mut api = Api::new(true, Faults { transient: 100, ghost: 50, ..Faults::NONE });
+        let mut engine = engine(settings());
+        let ids = (0..100).map(|n| InstanceId::new(format!("g{n}")).unwrap()).collect();
+        let job = NewJob { group: group("ecs"), ids, suspects: Suspects::All, dry_run: false, expires_at: None };
+        engine.admit(job, Duration::ZERO);
+        let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(seed));
+        let open = finished[0].outcomes.iter().filter(|(_, o)| o.outcome == Outcome::Unresolved).count();
+        assert_eq!(open, 0, "seed {seed}: given up on after {} calls", api.calls);
+    }
+}
+
 /// 12 groups of skewed shares, more work than permits: what comes in, in virtual time, and what it costs.
 #[test]
 fn under_saturation_calls_stay_within_one_per_cent_of_the_fewest_possible_and_no_group_starves() {
