@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::job::derived_id;
+use super::job_id::derived_id;
 use super::{InstanceId, InstanceOutcome, JobId, Outcome};
 
 /// AMQP's `type` of a result.
