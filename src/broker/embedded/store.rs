@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::explain;
 use crate::broker::BrokerError;
@@ -32,6 +32,12 @@ const SCHEMA: &str = "
 /// How often a locked file is tried again, a few milliseconds apart: about five seconds.
 const LOCKED_TRIES: i32 = 2500;
 
+/// Waits a moment for a locked file. Whether to try again.
+fn wait_for_the_lock(tries: i32) -> bool {
+    std::thread::sleep(Duration::from_micros(fastrand::u64(1000..3000)));
+    tries < LOCKED_TRIES
+}
+
 pub struct Store {
     connection: Connection,
     path: PathBuf,
@@ -54,10 +60,7 @@ impl Store {
         let connect = || {
             let mut connection = Connection::open_with_flags(path, flags)?;
             // SQLite's own handler waits ever longer, and whoever waits long loses to whoever came just now.
-            connection.busy_handler(Some(|tries| {
-                std::thread::sleep(Duration::from_micros(fastrand::u64(1000..3000)));
-                tries < LOCKED_TRIES
-            }))?;
+            connection.busy_handler(Some(wait_for_the_lock))?;
             // A commit that was answered survives a power cut.
             connection.pragma_update(None, "synchronous", "FULL")?;
             version(&connection)?;
@@ -72,8 +75,7 @@ impl Store {
         self.check_in_place()?;
         let path = &self.path;
         let fail = |error| explain(path, &error);
-        let mode: String =
-            self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fail)?;
+        let mode = self.use_write_ahead_log().map_err(fail)?;
         if mode != "wal" {
             let reason = format!("its file system can't share a write-ahead log ({mode}): use a local disk");
             return Err(BrokerError::Unreachable { address: path.display().to_string(), reason });
@@ -84,6 +86,23 @@ impl Store {
         }
         transaction.commit().map_err(fail)?;
         self.check_schema()
+    }
+
+    /// The mode of the file from here on. SQLite asks no busy handler for this change, so processes that start together
+    /// would refuse each other.
+    fn use_write_ahead_log(&self) -> rusqlite::Result<String> {
+        let mut tries = 0;
+        loop {
+            let changed = self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+            match changed {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_the_lock(tries) =>
+                {
+                    tries += 1;
+                }
+                changed => return changed,
+            }
+        }
     }
 
     /// One transaction: all of `work`, or nothing of it.
