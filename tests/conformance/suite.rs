@@ -10,10 +10,7 @@ use super::subscriber::{
 };
 
 pub async fn messages_come_in_the_order_of_enqueueing(broker: &dyn Broker) {
-    // One call may put its jobs into the queue in any order; what is confirmed before another call stands before it.
-    for job in numbered(25) {
-        enqueue(broker, [job]).await;
-    }
+    enqueue_in_order(broker, numbered(25)).await;
     let taken = drain(broker, Queue::Jobs, 25).await;
     assert_eq!(bodies(&taken), numbered(25).collect::<Vec<_>>());
     assert!(taken.iter().all(|delivery| !delivery.redelivered && delivery.earlier_deliveries == 0));
@@ -33,8 +30,8 @@ pub async fn a_message_arrives_as_it_was_sent(broker: &dyn Broker) {
         },
     };
     let sent = vec![full, Message::default()];
-    for answer in broker.enqueue(sent.clone()).await {
-        answer.expect("a job that is stored");
+    for job in &sent {
+        broker.enqueue(vec![job.clone()]).await.remove(0).expect("a job that is stored");
     }
     let arrived: Vec<Message> =
         drain(broker, Queue::Jobs, 2).await.into_iter().map(|delivery| delivery.message).collect();
@@ -72,7 +69,7 @@ pub async fn a_delivery_given_back_comes_again_marked(broker: &dyn Broker) {
 }
 
 pub async fn no_more_is_held_than_the_prefetch(broker: &dyn Broker) {
-    enqueue(broker, numbered(5)).await;
+    enqueue_in_order(broker, numbered(5)).await;
     let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
     let held = subscriber.deliveries(2).await;
     expect_depth(broker, Queue::Jobs, 3).await;
@@ -85,7 +82,7 @@ pub async fn no_more_is_held_than_the_prefetch(broker: &dyn Broker) {
 }
 
 pub async fn an_unsettled_delivery_comes_again_after_the_end_of_its_subscription(broker: &dyn Broker) {
-    enqueue(broker, numbered(3)).await;
+    enqueue_in_order(broker, numbered(3)).await;
     let mut closed = Subscriber::new(broker, Queue::Jobs, 1);
     assert_eq!(bodies([&closed.delivery().await]), ["job 0"]);
     closed.close().await;
@@ -100,7 +97,7 @@ pub async fn an_unsettled_delivery_comes_again_after_the_end_of_its_subscription
 }
 
 pub async fn settling_twice_or_by_a_void_tag_does_nothing(broker: &dyn Broker) {
-    enqueue(broker, numbered(2)).await;
+    enqueue_in_order(broker, numbered(2)).await;
     let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
     let held = subscriber.deliveries(2).await;
     for _ in 0..2 {
@@ -121,7 +118,7 @@ pub async fn settling_twice_or_by_a_void_tag_does_nothing(broker: &dyn Broker) {
 }
 
 pub async fn a_stopped_subscription_still_settles(broker: &dyn Broker) {
-    enqueue(broker, numbered(2)).await;
+    enqueue_in_order(broker, numbered(2)).await;
     let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
     let held = subscriber.deliveries(2).await;
     subscriber.0.stop_deliveries();
@@ -156,7 +153,7 @@ pub async fn depth_counts_what_nobody_holds(broker: &dyn Broker) {
     for queue in Queue::ALL {
         expect_depth(broker, queue, 0).await;
     }
-    enqueue(broker, numbered(7)).await;
+    enqueue_in_order(broker, numbered(7)).await;
     expect_depth(broker, Queue::Jobs, 7).await;
     let mut subscriber = Subscriber::new(broker, Queue::Jobs, 3);
     subscriber.deliveries(3).await;
@@ -166,7 +163,7 @@ pub async fn depth_counts_what_nobody_holds(broker: &dyn Broker) {
 }
 
 pub async fn declaring_again_changes_nothing(broker: &dyn Broker) {
-    enqueue(broker, numbered(3)).await;
+    enqueue_in_order(broker, numbered(3)).await;
     broker.declare().await.expect("declared again");
     expect_depth(broker, Queue::Jobs, 3).await;
     assert_eq!(tally(&drain(broker, Queue::Jobs, 3).await), once_each(3));
@@ -238,5 +235,12 @@ async fn relay(subscriber: &mut Subscriber, count: usize) {
             Event::Settled(_) => settled += 1,
             Event::SessionLost { reason, .. } => panic!("a session was lost: {reason}"),
         }
+    }
+}
+
+/// One call may put its jobs into the queue in any order; what is confirmed before another call stands before it.
+async fn enqueue_in_order(broker: &dyn Broker, bodies: impl IntoIterator<Item = String>) {
+    for body in bodies {
+        enqueue(broker, [body]).await;
     }
 }
