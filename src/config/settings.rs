@@ -115,7 +115,7 @@ impl Default for WorkerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
-    /// Failed calls after which an id is given up on.
+    /// Failed calls of a batch, with no outcome between them, after which its open ids are given up on.
     pub max_attempts: u32,
     /// Counted from the first failed call.
     #[serde(with = "duration")]

@@ -45,11 +45,6 @@ impl Outcome {
             Self::DryRun => "DryRun",
         }
     }
-
-    /// Whether an id with this outcome goes to the dead-letter queue: it was wanted, and is not done.
-    pub fn is_dead(self) -> bool {
-        matches!(self, Self::Rejected | Self::Unresolved)
-    }
 }
 
 /// What an outcome rests on: the answer of the API, or our own reason. Shared by all ids of a call.
@@ -86,4 +81,11 @@ pub struct InstanceOutcome {
     /// Whether a call may have released the id without our being told. A replay must know.
     pub suspect: bool,
     pub evidence: Arc<Evidence>,
+}
+
+impl InstanceOutcome {
+    /// An outcome that a call, or we ourselves, said outright.
+    pub fn new(outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) -> Self {
+        Self { outcome, presumed: false, suspect, evidence: Arc::clone(evidence) }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::flight::{Flight, Phase, Waiter};
-use super::{CALL_PATIENCE, Engine, JobKey, Moment, ledger};
+use super::{CALL_PATIENCE, Engine, JobKey, Moment};
 use crate::contract::{Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome};
 
 impl Engine {
@@ -30,8 +30,8 @@ impl Engine {
     pub(super) fn admissible(&mut self, id: &InstanceId, now: Moment) -> bool {
         if self.protection.covers(id) {
             self.end(id, now, |flight| match flight.suspect {
-                false => ledger::outcome(Outcome::Refused, false, &protected()),
-                true => ledger::outcome(Outcome::Unresolved, true, &protected()),
+                false => InstanceOutcome::new(Outcome::Refused, false, &protected()),
+                true => InstanceOutcome::new(Outcome::Unresolved, true, &protected()),
             });
             return false;
         }
@@ -55,8 +55,8 @@ impl Engine {
     fn answer_late(&mut self, late: Vec<Waiter>, suspect: bool, calls: u32, failed: Option<Moment>) {
         for waiter in late {
             let outcome = match suspect {
-                false => ledger::outcome(Outcome::Expired, suspect, &expired()),
-                true => ledger::outcome(Outcome::Unresolved, suspect, &expired()),
+                false => InstanceOutcome::new(Outcome::Expired, suspect, &expired()),
+                true => InstanceOutcome::new(Outcome::Unresolved, suspect, &expired()),
             };
             self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
         }
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     pub(super) fn settle_waiter(&mut self, waiter: Waiter, outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) {
-        self.ledger.settle(waiter.job, waiter.slot, ledger::outcome(outcome, suspect, evidence), 0, None);
+        self.ledger.settle(waiter.job, waiter.slot, InstanceOutcome::new(outcome, suspect, evidence), 0, None);
     }
 
     /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.

@@ -1,10 +1,9 @@
 //! What every admitted job is still owed. Keyed by admission, never by the job's name: producers reuse names.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use super::Moment;
-use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome};
+use crate::contract::{InstanceId, InstanceOutcome};
 
 /// Names one admission of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,9 +141,4 @@ impl Ledger {
     pub fn take_finished(&mut self) -> Vec<FinishedJob> {
         std::mem::take(&mut self.finished)
     }
-}
-
-/// What a shared call's outcome looks like for every id of it.
-pub(super) fn outcome(outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) -> InstanceOutcome {
-    InstanceOutcome { outcome, presumed: false, suspect, evidence: Arc::clone(evidence) }
 }

@@ -63,7 +63,7 @@ pub struct EngineSettings {
     pub overdue_share: u32,
     /// Calls that one refused batch may cost before it has to wait like a failed one.
     pub split_budget: u32,
-    /// Failed calls (or spent split budgets) after which ids are `Unresolved`.
+    /// Failed calls (or split budgets spent for nothing) without an outcome between them, after which ids are `Unresolved`.
     pub max_attempts: u32,
     /// The same, in time since the first failure.
     pub max_age: Duration,

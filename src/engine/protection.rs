@@ -43,15 +43,6 @@ impl Protection {
         self.exact.contains(id)
             || (!self.prefixes.is_empty() && (0..=id.len()).any(|length| self.prefixes.contains(&id[..length])))
     }
-
-    /// How many entries guard.
-    pub fn len(&self) -> usize {
-        self.exact.len() + self.prefixes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::course::{CallKey, Plan};
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
-use super::{Engine, EngineSettings, Moment, ledger};
+use super::{Engine, EngineSettings, Moment};
 use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
 impl Engine {
@@ -112,7 +112,7 @@ impl Engine {
             match finding {
                 Finding::Released(ids) => {
                     for id in &ids {
-                        self.end(id, now, |_| ledger::outcome(Outcome::Released, false, released));
+                        self.end(id, now, |_| InstanceOutcome::new(Outcome::Released, false, released));
                     }
                 }
                 Finding::Culprits(ids, guilt) => {
@@ -167,7 +167,7 @@ impl Engine {
             let open = course.open();
             self.courses.remove(&key);
             for id in &open {
-                self.end(id, now, |flight| ledger::outcome(Outcome::Unresolved, flight.suspect, evidence));
+                self.end(id, now, |flight| InstanceOutcome::new(Outcome::Unresolved, flight.suspect, evidence));
             }
             return;
         }
@@ -181,14 +181,14 @@ fn culprit(guilt: &Guilt, flight: &Flight) -> InstanceOutcome {
     let (evidence, suspect) = (&guilt.evidence, flight.suspect);
     match guilt.refusal {
         Refusal::Gone if suspect => {
-            InstanceOutcome { presumed: true, ..ledger::outcome(Outcome::Released, false, evidence) }
+            InstanceOutcome { presumed: true, ..InstanceOutcome::new(Outcome::Released, false, evidence) }
         }
-        Refusal::Gone => ledger::outcome(Outcome::AlreadyGone, false, evidence),
+        Refusal::Gone => InstanceOutcome::new(Outcome::AlreadyGone, false, evidence),
         // The API looked at this id and refused it, so it is still there; unless a release takes its time, which a replay
         // should know.
-        Refusal::Instance => ledger::outcome(Outcome::Rejected, flight.unknown, evidence),
+        Refusal::Instance => InstanceOutcome::new(Outcome::Rejected, flight.unknown, evidence),
         // These say nothing of what an earlier call may have done.
-        Refusal::Request | Refusal::Unlisted if suspect => ledger::outcome(Outcome::Unresolved, true, evidence),
-        Refusal::Request | Refusal::Unlisted => ledger::outcome(Outcome::Rejected, false, evidence),
+        Refusal::Request | Refusal::Unlisted if suspect => InstanceOutcome::new(Outcome::Unresolved, true, evidence),
+        Refusal::Request | Refusal::Unlisted => InstanceOutcome::new(Outcome::Rejected, false, evidence),
     }
 }

@@ -62,7 +62,7 @@ impl Bounds<'_> {
         let standing = (self.accounts)(&held.job.group.account);
         if let Some((code, problem)) = self.invalid(&held.job.group.account, standing, ids.len()) {
             let evidence = Evidence::own(code, problem);
-            let outcome = |id: &InstanceId| outcome(Outcome::Refused, suspects.contains(id), &evidence);
+            let outcome = |id: &InstanceId| InstanceOutcome::new(Outcome::Refused, suspects.contains(id), &evidence);
             return answered(held, ids, EndingKind::Invalid, outcome);
         }
         if earlier_deliveries >= self.settings.max_deliveries && standing == Some(Standing::Calling) {
@@ -74,7 +74,7 @@ impl Bounds<'_> {
             let evidence = Evidence::own("DeliveredTooOften", problem);
             // Earlier workers may have released any of them.
             return answered(held, ids, EndingKind::DeliveredTooOften, |_| {
-                outcome(Outcome::Unresolved, true, &evidence)
+                InstanceOutcome::new(Outcome::Unresolved, true, &evidence)
             });
         }
         let expires_at = held.job.not_after.map(|at| {
@@ -104,10 +104,6 @@ impl Bounds<'_> {
             None
         }
     }
-}
-
-fn outcome(outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) -> InstanceOutcome {
-    InstanceOutcome { outcome, presumed: false, suspect, evidence: Arc::clone(evidence) }
 }
 
 fn answered(
