@@ -14,7 +14,7 @@ fn every_recorded_acs3_request_verifies_and_none_that_was_changed() {
         let recorded = Recorded::of(&vector);
         check_v3(&recorded, &vector);
         for (change, changed) in recorded.changes() {
-            assert!(changed.verify_v3().is_err(), "{}: {change}", recorded.name);
+            assert!(verify_v3(&changed).is_err(), "{}: {change}", recorded.name);
         }
     }
 }
@@ -23,7 +23,7 @@ fn every_recorded_acs3_request_verifies_and_none_that_was_changed() {
 fn every_recorded_rpc_request_verifies_and_none_that_was_changed() {
     for vector in vectors("v1-") {
         let recorded = Recorded::of(&vector);
-        let parameters = recorded.all_parameters();
+        let parameters = all_parameters(&recorded);
         assert_eq!(v1::verify(&recorded.method, &parameters, &recorded.secret), Ok(()), "{}", recorded.name);
         assert_eq!(
             v1::string_to_sign(&recorded.method, &parameters),
@@ -32,7 +32,7 @@ fn every_recorded_rpc_request_verifies_and_none_that_was_changed() {
             recorded.name
         );
         for (change, changed) in recorded.changes().filter(|(change, _)| !change.starts_with("header")) {
-            let verdict = v1::verify(&changed.method, &changed.all_parameters(), &changed.secret);
+            let verdict = v1::verify(&changed.method, &all_parameters(&changed), &changed.secret);
             assert!(verdict.is_err(), "{}: {change}", recorded.name);
         }
     }
@@ -80,14 +80,32 @@ fn the_published_acs3_example_is_signed_to_the_published_signature() {
 }
 
 fn check_v3(recorded: &Recorded, vector: &Value) {
-    assert_eq!(recorded.verify_v3(), Ok(()), "{}", recorded.name);
+    assert_eq!(verify_v3(recorded), Ok(()), "{}", recorded.name);
     let canonical = text(vector, "/canonical_request_recomputed");
     assert_eq!(Some(canonical_query(&recorded.query).as_str()), canonical.split('\n').nth(2), "{}", recorded.name);
     // The canonical request can't differ from the recorded one and still be signed to the same signature.
     let signed = recorded.signed_headers();
     let headers: Vec<_> =
-        recorded.pairs().into_iter().filter(|(name, _)| signed.iter().any(|other| other == name)).collect();
-    let request = v3::Request { headers: &headers, ..recorded.request(&headers) };
+        pairs(recorded).into_iter().filter(|(name, _)| signed.iter().any(|other| other == name)).collect();
+    let request = v3::Request { headers: &headers, ..request_of(recorded, &headers) };
     let access_key_id = text(vector, "/credentials/access_key_id");
     assert_eq!(request.authorization(access_key_id, &recorded.secret), recorded.authorization(), "{}", recorded.name);
+}
+
+fn verify_v3(recorded: &Recorded) -> Result<(), SignatureFault> {
+    let authorization = v3::Authorization::parse(recorded.authorization())
+        .ok_or_else(|| SignatureFault::Incomplete("the Authorization header can't be read".to_owned()))?;
+    request_of(recorded, &pairs(recorded)).verify(&authorization, &recorded.secret)
+}
+
+fn request_of<'a>(recorded: &'a Recorded, headers: &'a [(&'a str, &'a str)]) -> v3::Request<'a> {
+    v3::Request { method: &recorded.method, parameters: &recorded.query, headers, body: &recorded.body }
+}
+
+fn pairs(recorded: &Recorded) -> Vec<(&str, &str)> {
+    recorded.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+fn all_parameters(recorded: &Recorded) -> Vec<Parameter<'_>> {
+    recorded.query.iter().cloned().chain(decode(&recorded.body)).collect()
 }

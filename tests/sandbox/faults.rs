@@ -13,11 +13,11 @@ use crate::{PATIENCE, start};
 
 /// The answer to a call for one id, as it travels.
 async fn answer(sandbox: &Sandbox) -> Answer {
-    let request = Client::of(sandbox).acs3(&release_of("i-1")).build().unwrap();
+    let request = Client::of(sandbox).acs3(&release_of("i-1")).build().expect("a request");
     let url = request.url();
-    let mut wire = format!("POST {}?{} HTTP/1.1\r\n", url.path(), url.query().unwrap());
+    let mut wire = format!("POST {}?{} HTTP/1.1\r\n", url.path(), url.query().expect("parameters"));
     for (name, value) in request.headers() {
-        wire += &format!("{name}: {}\r\n", value.to_str().unwrap());
+        wire += &format!("{name}: {}\r\n", value.to_str().expect("a text"));
     }
     wire += "content-length: 0\r\n\r\n";
     exchange(sandbox.address(), wire.as_bytes()).await

@@ -1,7 +1,7 @@
 //! Requests recorded from the vendor's own SDKs, and everything that could be changed about what they sign. It must not know
 //! who verifies them.
 
-use bulkrelease::api::signature::{Parameter, SignatureFault, decode, v3};
+use bulkrelease::api::signature::{Parameter, decode, v3};
 use serde_json::Value;
 
 /// A request as it stood on the wire.
@@ -32,10 +32,6 @@ impl Recorded {
         }
     }
 
-    pub fn all_parameters(&self) -> Vec<Parameter<'static>> {
-        self.query.iter().cloned().chain(owned(&self.body)).collect()
-    }
-
     pub fn authorization(&self) -> &str {
         let found = self.headers.iter().find(|(name, _)| name == "authorization");
         &found.expect("a request of this kind carries the header").1
@@ -44,20 +40,6 @@ impl Recorded {
     pub fn signed_headers(&self) -> Vec<String> {
         let list = self.authorization().split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next());
         list.map(|names| names.split(';').map(str::to_owned).collect()).unwrap_or_default()
-    }
-
-    pub fn verify_v3(&self) -> Result<(), SignatureFault> {
-        let authorization = v3::Authorization::parse(self.authorization())
-            .ok_or_else(|| SignatureFault::Incomplete("the Authorization header can't be read".to_owned()))?;
-        self.request(&self.pairs()).verify(&authorization, &self.secret)
-    }
-
-    pub fn pairs(&self) -> Vec<(&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-    }
-
-    pub fn request<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> v3::Request<'a> {
-        v3::Request { method: &self.method, parameters: &self.query, headers, body: &self.body }
     }
 
     /// Everything that could be changed about what is signed, one at a time.
