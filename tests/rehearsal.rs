@@ -57,7 +57,7 @@ const FAULTS: [&str; 28] = [
     "wrong-content-type lands=true",
 ];
 
-const JOBS: usize = 20;
+const JOBS: usize = 15;
 
 /// Rehearsals at a time: they wait more than they work.
 const AT_A_TIME: usize = 8;
@@ -167,7 +167,8 @@ impl Rehearsal {
 
         let ledger = sandbox.ledger();
         let found = disagreements(&orders, &results, &ledger, |id| id.starts_with(GONE));
-        assert!(found.is_empty(), "{self:?}: {} disagreements: {found:#?}", found.len());
+        let first = &found[..found.len().min(5)];
+        assert!(found.is_empty(), "{self:?}: {} disagreements: {first:#?}", found.len());
         let repeats: Vec<_> = results.values().filter(|results| results.len() != 1).collect();
         assert!(repeats.is_empty(), "{self:?}: {repeats:?}");
         assert_eq!(broker.depth(Queue::Results).await, Ok(0), "{self:?}");
