@@ -67,7 +67,10 @@ pub(super) fn admit<'a>(request: &'a Request<'_>, keys: &Keys, moment: Moment) -
     let secret = credential.secret.expose_secret();
     match scheme {
         Scheme::Acs3(authorization) => request.signed().verify(&authorization, secret)?,
-        Scheme::Rpc => v1::verify(request.method, &request.parameters, secret)?,
+        Scheme::Rpc => v1::verify(request.method, &request.parameters, secret).map_err(|fault| match fault {
+            SignatureFault::Mismatch => mismatch(&v1::string_to_sign(request.method, &request.parameters)),
+            other => other.into(),
+        })?,
     }
     check_time(part("x-acs-date", "Timestamp"), moment.now)?;
     let nonce = part("x-acs-signature-nonce", "SignatureNonce")
@@ -134,6 +137,14 @@ fn check_time(time: Option<&str>, now: Option<Timestamp>) -> Result<(), Refusal>
         }
         _ => Ok(()),
     }
+}
+
+/// A refused RPC signature, with what should have been signed, as the real gateway tells it. The legacy SDK compares it with
+/// what it did sign, to tell a wrong secret from a mistake of its own, and falls over where it is missing.
+fn mismatch(string_to_sign: &str) -> Refusal {
+    let refusal = Refusal::from(SignatureFault::Mismatch);
+    let message = format!("{} server string to sign is:{string_to_sign}", refusal.message);
+    Refusal { message: message.into(), ..refusal }
 }
 
 impl From<SignatureFault> for Refusal {

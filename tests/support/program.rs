@@ -1,9 +1,9 @@
-//! The program itself as a child process: what it is given, what it writes, how it ends. It must not know what a command
-//! does.
+//! A program as a child process, ours unless another is named: what it is given, what it writes, how it ends. It must not
+//! know what a command does.
 
 use std::fs::File;
 use std::io::Write;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -30,25 +30,29 @@ pub struct Ended {
 impl Program {
     /// Starts the program with these arguments and variables and no others, in a directory of its own.
     pub fn start(arguments: &[&str], variables: &[(String, String)], input: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bulkrelease"));
+        command.args(arguments).env_clear().envs(variables.iter().cloned());
+        Self::spawn(command, input)
+    }
+
+    /// Starts any program, in a directory of its own.
+    pub fn spawn(mut command: Command, input: &str) -> Self {
         let directory = TempDir::with_prefix("bulkrelease-program-").expect("a directory");
         let create = |name: &str| File::create(directory.path().join(name)).expect("a file to write to");
         create("input").write_all(input.as_bytes()).expect("the input");
         let input = File::open(directory.path().join("input")).expect("the input");
-        let child = Command::new(env!("CARGO_BIN_EXE_bulkrelease"))
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().cloned())
-            .current_dir(directory.path())
-            .stdin(Stdio::from(input))
-            .stdout(create("output"))
-            .stderr(create("errors"))
-            .spawn()
-            .expect("the program starts");
+        command.current_dir(directory.path()).stdin(input).stdout(create("output")).stderr(create("errors"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{:?} can't start: {error}", command.get_program()));
         Self { child, directory }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to standard output until now.
+    pub fn output(&self) -> String {
+        self.written("output")
     }
 
     /// What it has written to standard error until now.

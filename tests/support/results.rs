@@ -1,6 +1,6 @@
 //! The results of jobs, read as a consumer reads them, and what every test of the whole program demands of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bulkrelease::broker::{Broker, Queue, Subscription};
 use bulkrelease::contract::{JobResult, Message, Outcome};
@@ -43,6 +43,15 @@ pub fn parsed(message: &Message) -> JobResult {
     serde_json::from_slice(&message.body).unwrap_or_else(|error| panic!("no result: {error}: {}", text()))
 }
 
+/// How often each outcome stands in the first result of each job.
+pub fn outcomes(results: &BTreeMap<String, Vec<JobResult>>) -> BTreeMap<Outcome, usize> {
+    let mut counts = BTreeMap::new();
+    for instance in results.values().flat_map(|results| &results[0].instances) {
+        *counts.entry(instance.outcome).or_default() += 1;
+    }
+    counts
+}
+
 /// Every order has exactly one result, which lists exactly its ids, each as released.
 pub fn each_order_is_released_once(orders: &[Order], results: &BTreeMap<String, Vec<JobResult>>) {
     assert_eq!(orders.len(), results.len());
@@ -59,6 +68,53 @@ pub fn each_order_is_released_once(orders: &[Order], results: &BTreeMap<String, 
 pub fn lists_the_ids_of(order: &Order, result: &JobResult) {
     let listed = result.instances.iter().map(|instance| instance.instance_id.as_str());
     assert!(listed.eq(order.ids.iter().map(String::as_str)), "{order:?}: {result:?}");
+}
+
+/// Where results and the sandbox's ledger differ: a job without a result, one that lists other ids than its job; an id
+/// that is said to be released and is still there, or the other way round; a release that nobody asked for; a call
+/// beyond the API's limits. `Unresolved` alone may be said of any id. `gone_before` knows the ids that never were there.
+pub fn disagreements(
+    orders: &[Order],
+    results: &BTreeMap<String, Vec<JobResult>>,
+    ledger: &Ledger,
+    gone_before: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let released = ledger.released_ids();
+    let mut asked = BTreeSet::new();
+    for order in orders {
+        asked.extend(order.ids.iter().map(String::as_str));
+        let Some(results) = results.get(&order.job) else {
+            found.push(format!("{} has no result", order.job));
+            continue;
+        };
+        for result in results {
+            let listed = result.instances.iter().map(|instance| instance.instance_id.as_str());
+            if !listed.eq(order.ids.iter().map(String::as_str)) {
+                found.push(format!("{} lists other ids than its job", order.job));
+            }
+            for instance in &result.instances {
+                let id = instance.instance_id.as_str();
+                let gone = released.contains(id) || gone_before(id);
+                let said = match instance.outcome {
+                    Outcome::Released | Outcome::AlreadyGone => true,
+                    Outcome::Refused | Outcome::Rejected | Outcome::Expired | Outcome::DryRun => false,
+                    Outcome::Unresolved => gone,
+                };
+                if said != gone {
+                    found.push(format!("{}: gone = {gone}, and {instance:?}", order.job));
+                }
+            }
+        }
+    }
+    if results.len() > orders.len() {
+        found.push(format!("{} jobs have results, {} were sent", results.len(), orders.len()));
+    }
+    found.extend(released.difference(&asked).map(|id| format!("{id} was released and nobody asked for it")));
+    if ledger.counts.violations > 0 {
+        found.push(format!("{} calls broke the API's own limits", ledger.counts.violations));
+    }
+    found
 }
 
 /// The sandbox was asked for each id of the orders once and released it, and was asked for no other.
