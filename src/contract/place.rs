@@ -12,7 +12,8 @@ use super::InstanceOutcome;
 pub enum Doubt {
     #[default]
     None,
-    /// A call that carried it was refused, and nobody vouches that a refused call releases nothing.
+    /// A call may have, though its fate is known: one that was refused, where nobody vouches that a refused call releases
+    /// nothing, or one that was made for another group.
     Refused,
     /// A call of unknown fate carried it, or an earlier delivery may have made one.
     Unknown,

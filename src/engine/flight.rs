@@ -111,6 +111,6 @@ impl Flight {
 
     /// How the id stands for whoever calls it after this flight.
     pub fn doubt_afterwards(&self) -> Doubt {
-        if self.history.calls == 0 { self.history.doubt } else { Doubt::Unknown }
+        if self.history.calls == 0 { self.history.doubt } else { self.history.doubt.max(Doubt::Refused) }
     }
 }

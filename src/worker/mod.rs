@@ -28,6 +28,7 @@ pub use drain::Summary;
 
 use intake::{Arrival, Bounds, Intake, is_remainder};
 use lane::{Answered, Lane};
+use postpone::PostponedLately;
 use reply::{Ending, Held};
 
 use crate::api::{Client, ClientError, credentials::Chain};
@@ -35,9 +36,7 @@ use crate::broker::{Broker, Delivery, DeliveryTag, Event, Publication, Queue, Se
 use crate::config::Settings;
 use crate::contract::AccountName;
 use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
-use crate::ops::events::{
-    GivenBack, JobPostponed, JobReceived, PostponedLately, Postponement, ResultConfirmed, SessionLost, WorkerStands,
-};
+use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
 use crate::ops::{Metrics, Vitals};
 
 /// Events taken from the broker at a time, before permits are looked at again.
@@ -77,7 +76,7 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     vitals: Arc<Vitals>,
     summary: Summary,
-    lately: Lately,
+    postponed_lately: PostponedLately,
 }
 
 /// What a delivery's settlement brings.
@@ -88,14 +87,6 @@ enum Owed {
         since: Timestamp,
     },
     Remainder,
-}
-
-/// Jobs postponed since the last word about it.
-#[derive(Debug, Default)]
-struct Lately {
-    since: Moment,
-    failed: u64,
-    parked: u64,
 }
 
 /// How often what happens all the time is spoken of.
@@ -132,7 +123,7 @@ impl Worker {
             metrics,
             vitals,
             summary: Summary::default(),
-            lately: Lately::default(),
+            postponed_lately: PostponedLately::default(),
         })
     }
 
@@ -185,11 +176,6 @@ impl Worker {
         wakes_at.map(|at| self.started + at)
     }
 
-    /// The engine is to let it go at once: nothing is held for longer, even if there is no room to work on it.
-    fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
-        arrival.at + self.settings.worker.max_hold <= now
-    }
-
     fn answer_finished(&mut self, subscription: &Subscription) {
         let mut finished = Vec::new();
         for (account, lane) in &mut self.lanes {
@@ -200,29 +186,6 @@ impl Worker {
             self.pending_bytes -= held.bytes;
             let first_failure = job.first_failure.map(|at| self.at(at));
             self.answer(held, Ending::worked(job, first_failure), subscription);
-        }
-    }
-
-    /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
-    fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
-        let mut postponed = Vec::new();
-        for (account, lane) in &mut self.lanes {
-            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
-        }
-        for (account, job) in postponed {
-            let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
-            self.pending_bytes -= held.bytes;
-            self.summary.postponed += 1;
-            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
-            match why {
-                Postponement::Failed => self.lately.failed += 1,
-                Postponement::Parked => self.lately.parked += 1,
-                Postponement::Stopping => {}
-            }
-            JobPostponed { why }.emit(&self.metrics);
-            let (tag, first_failure) = (held.tag, job.first_failure.map(|at| self.at(at)));
-            let remainder = held.remainder(job, why, first_failure, &self.settings.retry);
-            self.settle(tag, vec![remainder], Owed::Remainder, subscription);
         }
     }
 
@@ -353,13 +316,7 @@ impl Worker {
         for lane in self.lanes.values_mut() {
             lane.report(now, &self.metrics);
         }
-        if now >= self.lately.since + LATELY {
-            let Lately { failed, parked, .. } =
-                std::mem::replace(&mut self.lately, Lately { since: now, ..Lately::default() });
-            if failed + parked > 0 {
-                PostponedLately { failed, parked }.emit();
-            }
-        }
+        self.postponed_lately.report(now);
     }
 
     fn now(&self) -> Moment {

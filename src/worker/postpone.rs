@@ -1,14 +1,67 @@
-//! From a job that must wait to the remainder that carries it on, and the retry step it waits on. It must not know why the
-//! engine let it go.
+//! From a job that must wait to the remainder that carries it on, and the retry step it waits on. When a job must wait is
+//! the engine's to say.
 
 use jiff::Timestamp;
 
+use super::intake::Arrival;
 use super::reply::Held;
-use crate::broker::{Destination, Publication};
+use super::{LATELY, Owed, Worker};
+use crate::broker::{Destination, Publication, Subscription};
 use crate::config::RetrySettings;
 use crate::contract::{Job, Message, Place, Properties, REMAINDER_KIND, Remainder, header};
-use crate::engine::PostponedJob;
-use crate::ops::events::Postponement;
+use crate::engine::{Moment, PostponedJob};
+use crate::ops::events::{self, JobPostponed, Postponement};
+
+impl Worker {
+    /// The engine is to let it go at once: nothing is held for longer, even if there is no room to work on it.
+    pub(super) fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
+        arrival.at + self.settings.worker.max_hold <= now
+    }
+
+    /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
+    pub(super) fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
+        let mut postponed = Vec::new();
+        for (account, lane) in &mut self.lanes {
+            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
+        }
+        for (account, job) in postponed {
+            let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
+            self.pending_bytes -= held.bytes;
+            self.summary.postponed += 1;
+            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
+            match why {
+                Postponement::Failed => self.postponed_lately.failed += 1,
+                Postponement::Parked => self.postponed_lately.parked += 1,
+                Postponement::Stopping => {}
+            }
+            JobPostponed { why }.emit(&self.metrics);
+            let (tag, first_failure) = (held.tag, job.first_failure.map(|at| self.at(at)));
+            let remainder = held.remainder(job, why, first_failure, &self.settings.retry);
+            self.settle(tag, vec![remainder], Owed::Remainder, subscription);
+        }
+    }
+}
+
+/// Jobs postponed since the last word about it.
+#[derive(Debug, Default)]
+pub(super) struct PostponedLately {
+    since: Moment,
+    failed: u64,
+    parked: u64,
+}
+
+impl PostponedLately {
+    /// Speaks of them now and then.
+    pub fn report(&mut self, now: Moment) {
+        if now < self.since + LATELY {
+            return;
+        }
+        let Self { failed, parked, .. } = std::mem::replace(self, Self { since: now, ..Self::default() });
+        if failed + parked > 0 {
+            events::PostponedLately { failed, parked }.emit();
+        }
+    }
+}
 
 impl Held {
     /// The message that brings a job back when its wait is over.

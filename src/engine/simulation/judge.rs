@@ -1,10 +1,11 @@
-//! What an outcome may say, given what the world knows of the id.
+//! What an outcome, and a postponed job, may say, given what the world knows of the ids.
 
 use std::collections::HashSet;
 
 use super::run::{Admitted, Run};
 use super::world::{is_foreign, is_unlisted};
-use crate::contract::{InstanceId, InstanceOutcome, Open, Outcome};
+use crate::contract::{InstanceId, InstanceOutcome, Open, Outcome, Place};
+use crate::engine::PostponedJob;
 
 impl Run {
     pub(super) fn check_outcome(&self, job: &Admitted, open: &Open, id: &InstanceId, outcome: &InstanceOutcome) {
@@ -20,6 +21,7 @@ impl Run {
         match outcome.outcome {
             Outcome::Released if code == Some("NotListed") => {
                 assert!(outcome.presumed && self.engine.settings.read_back, "{id} was read back: {outcome:?}");
+                assert!(self.ever_unknown.contains(id), "{id} is judged by its absence, and no call was unknown");
                 // The inventory of an account doesn't list what is another's either: that is what the setting says.
                 assert!(self.api.is_gone(id) || is_foreign(id), "{id} is presumed to be released and is there");
             }
@@ -46,5 +48,39 @@ impl Run {
             job.dry_run,
             matches!(outcome.outcome, Outcome::DryRun) || (job.dry_run && outcome.outcome == Outcome::Refused)
         );
+    }
+
+    /// What a postponed job carries: every id, what was settled as it was, and of the others no less than before.
+    pub(super) fn check_postponed(&self, job: &Admitted, postponed: &PostponedJob) {
+        assert!(postponed.places.iter().map(|(id, _)| id).eq(job.places.iter().map(|(id, _)| id)), "ids are lost");
+        assert!(!job.dry_run, "nobody waits for a dry run");
+        let mut failed = false;
+        for ((id, after), (_, before)) in postponed.places.iter().zip(&job.places) {
+            match (before, after) {
+                (Place::Settled(before), after) => {
+                    assert_eq!(Place::Settled(before.clone()), *after, "{id} is open again");
+                }
+                (Place::Open(before), Place::Settled(outcome)) => self.check_outcome(job, before, id, outcome),
+                (Place::Open(before), Place::Open(after)) => {
+                    failed |= self.check_open(job, id, before, after);
+                }
+            }
+        }
+        assert_eq!(failed, !postponed.parked, "parked means that nothing failed");
+    }
+
+    /// What is known of an open id only grows. Whether a call of it failed in this delivery.
+    fn check_open(&self, job: &Admitted, id: &InstanceId, before: &Open, after: &Open) -> bool {
+        let settings = &self.engine.settings;
+        assert!(after.attempts >= before.attempts && after.doubt >= before.doubt, "{id}: {before:?} became {after:?}");
+        if after.attempts == before.attempts {
+            assert_eq!(before.age, after.age, "{id} has aged though nothing failed");
+        } else {
+            let most = self.now - job.first_at - job.parked;
+            assert!(after.age.is_some_and(|age| age <= most), "{id}: {after:?} in {most:?} that count");
+            assert!(before.age <= after.age, "{id} grows younger: {before:?}, {after:?}");
+            assert!(after.attempts < settings.max_attempts, "{id} goes on after {} attempts", after.attempts);
+        }
+        after.attempts > before.attempts
     }
 }
