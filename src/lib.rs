@@ -16,8 +16,8 @@
 //!
 //! Arrows run one way: `cli -> worker -> {engine, pace, api, broker, ops} -> contract`. The engine knows neither tokio nor
 //! lapin nor reqwest. Follow one job: [`broker::Delivery`] -> `worker::intake` -> [`engine::Engine::admit`] ->
-//! [`engine::Engine::seal`] -> [`api::Client::release`] -> [`engine::Engine::verdict`] -> `worker::reply` ->
-//! [`broker::Settlement::Finish`].
+//! [`engine::Engine::seal`] -> [`api::Client::release`] -> [`engine::Engine::verdict`] -> `worker::reply` (or
+//! `worker::postpone`, for a job that must wait and comes back) -> [`broker::Settlement::Finish`].
 
 pub mod api;
 pub mod broker;

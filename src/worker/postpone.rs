@@ -1,0 +1,135 @@
+//! From a job that must wait to the remainder that carries it on, and the retry step it waits on. When a job must wait is
+//! the engine's to say.
+
+use jiff::Timestamp;
+
+use super::intake::Arrival;
+use super::reply::Held;
+use super::{LATELY, Owed, Worker};
+use crate::broker::{Destination, Publication, Subscription};
+use crate::config::RetrySettings;
+use crate::contract::{Job, Message, Place, Properties, REMAINDER_KIND, Remainder, header};
+use crate::engine::{Moment, PostponedJob};
+use crate::ops::events::{self, JobPostponed, Postponement};
+
+impl Worker {
+    /// The engine is to let it go at once: nothing is held for longer, even if there is no room to work on it.
+    pub(super) fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
+        arrival.at + self.settings.worker.max_hold <= now
+    }
+
+    /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
+    pub(super) fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
+        let mut postponed = Vec::new();
+        for (account, lane) in &mut self.lanes {
+            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
+        }
+        for (account, job) in postponed {
+            let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
+            self.pending_bytes -= held.bytes;
+            self.summary.postponed += 1;
+            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
+            match why {
+                Postponement::Failed => self.postponed_lately.failed += 1,
+                Postponement::Parked => self.postponed_lately.parked += 1,
+                Postponement::Stopping => {}
+            }
+            JobPostponed { why }.emit(&self.metrics);
+            let (tag, first_failure) = (held.tag, job.first_failure.map(|at| self.at(at)));
+            let remainder = held.remainder(job, why, first_failure, &self.settings.retry);
+            self.settle(tag, vec![remainder], Owed::Remainder, subscription);
+        }
+    }
+}
+
+/// Jobs postponed since the last word about it.
+#[derive(Debug, Default)]
+pub(super) struct PostponedLately {
+    since: Moment,
+    failed: u64,
+    parked: u64,
+}
+
+impl PostponedLately {
+    /// Speaks of them now and then.
+    pub fn report(&mut self, now: Moment) {
+        if now < self.since + LATELY {
+            return;
+        }
+        let Self { failed, parked, .. } = std::mem::replace(self, Self { since: now, ..Self::default() });
+        if failed + parked > 0 {
+            events::PostponedLately { failed, parked }.emit();
+        }
+    }
+}
+
+impl Held {
+    /// The message that brings a job back when its wait is over.
+    pub fn remainder(
+        self,
+        job: PostponedJob,
+        why: Postponement,
+        first_failure: Option<Timestamp>,
+        retry: &RetrySettings,
+    ) -> Publication {
+        let PostponedJob { places, parked, calls, .. } = job;
+        let (calls, first_failure) = (self.calls_with(calls), self.first_failure_with(first_failure));
+        let (ids, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+        let attempts = places.iter().filter_map(Place::open).map(|open| open.attempts).max().unwrap_or_default();
+        let open = places.iter().filter(|place| place.open().is_some()).count();
+        let counts = [
+            (header::ATTEMPTS, attempts.to_string()),
+            (header::OPEN, open.to_string()),
+            (header::SETTLED, (places.len() - open).to_string()),
+        ];
+        let mut headers = self.properties.headers;
+        headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
+        headers.extend(counts.map(|(name, count)| (name.to_owned(), count)));
+        let properties = Properties {
+            message_id: Some(self.job.id.as_str().to_owned()),
+            kind: Some(REMAINDER_KIND.to_owned()),
+            headers,
+            ..self.properties
+        };
+        let remainder = Remainder {
+            job: Job { ids, ..self.job },
+            result_id: self.result_id,
+            received_at: self.received_at,
+            postponed_at: Timestamp::now(),
+            parked,
+            calls,
+            first_failure,
+            places,
+        };
+        let after = retry.steps[step(why, attempts, retry)];
+        Publication { to: Destination::Retry { after }, message: Message { body: remainder.into_body(), properties } }
+    }
+}
+
+/// Which step a job waits on. Each round of failed calls in a process leads to the next one; whoever only waits for permits
+/// goes to the last, and a stopping worker's jobs to the first.
+fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
+    let last = retry.steps.len().saturating_sub(1);
+    match why {
+        Postponement::Stopping => 0,
+        Postponement::Parked => last,
+        Postponement::Failed => {
+            let rounds = attempts.saturating_sub(1) / retry.attempts_in_process.max(1);
+            usize::try_from(rounds).unwrap_or(last).min(last)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_of_failed_calls_waits_longer_and_whoever_waits_for_permits_waits_longest() {
+        let retry = RetrySettings::default();
+        let steps: Vec<_> = [0, 1, 3, 4, 6, 7, 9, 10, 1000].map(|n| step(Postponement::Failed, n, &retry)).into();
+        assert_eq!(steps, [0, 0, 0, 1, 1, 2, 2, 2, 2]);
+        assert_eq!(step(Postponement::Parked, 0, &retry), 2);
+        assert_eq!(step(Postponement::Stopping, 9, &retry), 0);
+    }
+}
