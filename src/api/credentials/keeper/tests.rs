@@ -68,29 +68,36 @@ struct Run<S> {
     state: watch::Receiver<State>,
     started: Instant,
     now: Instant,
+    wakes_at: Instant,
 }
 
 impl<S: Seek> Run<S> {
     async fn new(seek: S) -> Self {
         let (keeper, state) = Keeper::new(seek, Arc::default());
-        let mut run = Self { keeper, state, started: Instant::now(), now: Instant::now() };
-        run.keeper.step(true, run.now).await;
+        let started = Instant::now();
+        let mut run = Self { keeper, state, started, now: started, wakes_at: started };
+        run.step(true).await;
         run
+    }
+
+    async fn step(&mut self, wanted: bool) {
+        self.keeper.step(wanted, self.now).await;
+        self.wakes_at = self.keeper.wakes_at(self.now);
     }
 
     /// Wakes whenever the keeper wants to, until the time.
     async fn until(&mut self, seconds: u64) {
         let end = self.started + Duration::from_secs(seconds);
-        while self.keeper.wakes_at(self.now) <= end {
-            self.now = self.keeper.wakes_at(self.now);
-            self.keeper.step(false, self.now).await;
+        while self.wakes_at <= end {
+            self.now = self.wakes_at;
+            self.step(false).await;
         }
         self.now = end;
     }
 
     async fn refused(&mut self) {
         self.now += LEAST_PAUSE;
-        self.keeper.step(true, self.now).await;
+        self.step(true).await;
     }
 
     fn id(&self) -> String {
