@@ -69,9 +69,9 @@ impl Client {
         Ok(Self { http, url, host, credentials, table, stale_tokens: AtomicU32::new(0) })
     }
 
-    /// Whether there is a credential to sign with; what every source lacked if not.
+    /// Whether there is a credential to sign with, or one may still come; what every source lacked if not.
     pub fn credential(&self) -> Result<(), String> {
-        self.credentials.current().map(drop).map_err(|error| error.to_string())
+        self.credentials.problem().map_or(Ok(()), |error| Err(error.to_string()))
     }
 
     /// Releases a batch. `attempt` counts the failed calls of this batch so far.
@@ -92,7 +92,7 @@ impl Client {
     }
 
     async fn send(&self, action: &str, parameters: &[Parameter<'_>], attempt: u32) -> Result<Received, Verdict> {
-        let credential = match self.credentials.current() {
+        let credential = match self.credentials.current().await {
             Ok(credential) => credential,
             Err(error) => {
                 self.credentials.refresh();

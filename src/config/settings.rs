@@ -199,7 +199,8 @@ pub struct AccountSettings {
     pub endpoint: Option<String>,
     pub calls_per_second: CallsPerSecond,
     pub burst: u32,
-    /// `default` (the chain: environment, then profile file), `environment`, or `profile:NAME`.
+    /// `default` (the chain of them all, in this order), or one source outright: `environment`, `oidc`, `profile:NAME`,
+    /// `ini:NAME`, `ecs` or `uri`.
     pub credentials: CredentialSource,
     /// Whether a refused call is known to have released nothing. The vendor doesn't say; `false` assumes nothing.
     pub atomic: bool,
@@ -245,8 +246,16 @@ pub enum CredentialSource {
     /// The official default chain.
     Default,
     Environment,
+    /// A role taken on with an OIDC provider's token.
+    Oidc,
     /// A profile of `~/.aliyun/config.json`.
     Profile(String),
+    /// A section of the SDKs' INI file.
+    Ini(String),
+    /// The role of the ECS instance that this runs on.
+    Ecs,
+    /// `ALIBABA_CLOUD_CREDENTIALS_URI`.
+    Uri,
 }
 
 /// What an error code of the API means for the batch. The names stand in the settings file.
@@ -292,7 +301,11 @@ impl Serialize for CredentialSource {
         match self {
             Self::Default => serializer.serialize_str("default"),
             Self::Environment => serializer.serialize_str("environment"),
+            Self::Oidc => serializer.serialize_str("oidc"),
             Self::Profile(name) => serializer.serialize_str(&format!("profile:{name}")),
+            Self::Ini(name) => serializer.serialize_str(&format!("ini:{name}")),
+            Self::Ecs => serializer.serialize_str("ecs"),
+            Self::Uri => serializer.serialize_str("uri"),
         }
     }
 }
@@ -300,13 +313,21 @@ impl Serialize for CredentialSource {
 impl<'de> Deserialize<'de> for CredentialSource {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match (text.as_str(), text.strip_prefix("profile:")) {
-            ("default", _) => Ok(Self::Default),
-            ("environment", _) => Ok(Self::Environment),
-            (_, Some(name)) if !name.is_empty() => Ok(Self::Profile(name.to_owned())),
+        match text.split_once(':') {
+            Some(("profile", name)) if !name.is_empty() => return Ok(Self::Profile(name.to_owned())),
+            Some(("ini", name)) if !name.is_empty() => return Ok(Self::Ini(name.to_owned())),
+            _ => {}
+        }
+        match text.as_str() {
+            "default" => Ok(Self::Default),
+            "environment" => Ok(Self::Environment),
+            "oidc" => Ok(Self::Oidc),
+            "ecs" => Ok(Self::Ecs),
+            "uri" => Ok(Self::Uri),
             // The text itself stays out of the message: it may be the secret, pasted into the wrong place.
             _ => Err(serde::de::Error::custom(
-                "not a source of credentials: write \"default\", \"environment\" or \"profile:NAME\"",
+                "not a source of credentials: write \"default\", \"environment\", \"oidc\", \"profile:NAME\", \"ini:NAME\", \
+                \"ecs\" or \"uri\"",
             )),
         }
     }

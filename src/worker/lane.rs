@@ -186,7 +186,9 @@ impl Lane {
 
     /// What keeps the account from being called, in words.
     pub fn problem(&self) -> Option<String> {
-        self.gate.problem().map(|problem| format!("account {}: {problem}", self.account))
+        let missing = || self.client.credential().err();
+        let problem = self.gate.problem().map(str::to_owned).or_else(missing)?;
+        Some(format!("account {}: {problem}", self.account))
     }
 
     pub fn report(&mut self, now: Moment, metrics: &Metrics) {

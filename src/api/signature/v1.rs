@@ -1,4 +1,5 @@
-//! RPC HMAC-SHA1, as older clients sign: the parameters of query and form body alike, and no header. Verified only.
+//! RPC HMAC-SHA1, as older clients sign: the parameters of query and form body alike, and no header. What is
+//! signed this way today is the exchange of credentials.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,6 +12,12 @@ use super::{Parameter, SignatureFault, canonical_query};
 /// The parameter that carries the signature, and is not signed.
 const SIGNATURE: &str = "Signature";
 
+/// The value of `Signature` for these parameters.
+pub fn sign(method: &str, parameters: &[Parameter<'_>], secret: &str) -> String {
+    let signature = mac(method, parameters, secret).finalize().into_bytes();
+    BASE64_STANDARD.encode(signature)
+}
+
 /// Whether the holder of `secret` signed these parameters.
 pub fn verify(method: &str, parameters: &[Parameter<'_>], secret: &str) -> Result<(), SignatureFault> {
     for (name, expected) in [("SignatureMethod", "HMAC-SHA1"), ("SignatureVersion", "1.0")] {
@@ -19,11 +26,13 @@ pub fn verify(method: &str, parameters: &[Parameter<'_>], secret: &str) -> Resul
         }
     }
     let signature = BASE64_STANDARD.decode(only(parameters, SIGNATURE)?).map_err(|_| SignatureFault::Mismatch)?;
+    mac(method, parameters, secret).verify_slice(&signature).map_err(|_| SignatureFault::Mismatch)
+}
+
+fn mac(method: &str, parameters: &[Parameter<'_>], secret: &str) -> Hmac<Sha1> {
     Hmac::<Sha1>::new_from_slice(format!("{secret}&").as_bytes())
         .expect("HMAC takes a key of any length")
         .chain_update(string_to_sign(method, parameters))
-        .verify_slice(&signature)
-        .map_err(|_| SignatureFault::Mismatch)
 }
 
 /// The text that is signed.
