@@ -123,6 +123,15 @@ impl Rules {
         self.within("multiplier", retry.multiplier, 1.0..=10.0);
         let ordered = retry.initial_interval <= retry.max_interval;
         self.demand(ordered, "max_interval", "is shorter than retry.initial_interval: lengthen it");
+        let rising = retry.steps.is_sorted_by(|shorter, longer| shorter < longer);
+        // The broker counts milliseconds.
+        let whole =
+            retry.steps.iter().all(|step| *step >= Duration::from_millis(1) && step.subsec_nanos() % 1_000_000 == 0);
+        self.demand(
+            (1..=8).contains(&retry.steps.len()) && rising && whole,
+            "steps",
+            "must be 1 to 8 delays in whole milliseconds, each longer than the one before: [\"10s\", \"1m\", \"10m\"]",
+        );
     }
 
     fn safety(&mut self, safety: &SafetySettings) {
@@ -234,6 +243,12 @@ mod tests {
             ("retry.multiplier", "0.9"),
             ("retry.multiplier", "10.1"),
             ("retry.multiplier", "nan"),
+            ("retry.steps", "[]"),
+            ("retry.steps", "['0s', '1s']"),
+            ("retry.steps", "['1m', '10s']"),
+            ("retry.steps", "['10s', '10s']"),
+            ("retry.steps", "['1.5ms']"),
+            ("retry.steps", "['1s', '2s', '3s', '4s', '5s', '6s', '7s', '8s', '9s']"),
             ("safety.protected", "['']"),
             ("safety.protected", "['i-1,i-2']"),
             ("safety.protected", "['i 1']"),
@@ -265,6 +280,7 @@ mod tests {
             "broker.url = 'amqps://[::1]/vhost?heartbeat=10'",
             "broker.url = 'sqlite:jobs.db'",
             "worker.linger = '0s'",
+            "retry.steps = ['500ms']",
             "safety.protected = ['*', 'i-bp67acfmxazb4ph0000a', 'rm-*']",
             "log.level = 'bulkrelease=debug,lapin=warn'",
             "log.level = 'WARN,bulkrelease=trace'",

@@ -125,6 +125,9 @@ pub struct RetrySettings {
     pub multiplier: f64,
     #[serde(with = "duration")]
     pub max_interval: Duration,
+    /// How long what waits outside the worker waits, rising: a queue of the broker for each.
+    #[serde(with = "duration::list")]
+    pub steps: Vec<Duration>,
 }
 
 impl Default for RetrySettings {
@@ -135,6 +138,7 @@ impl Default for RetrySettings {
             initial_interval: Duration::from_millis(500),
             multiplier: 2.0,
             max_interval: Duration::from_secs(30),
+            steps: [10, 60, 600].map(Duration::from_secs).into(),
         }
     }
 }

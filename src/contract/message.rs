@@ -20,6 +20,10 @@ pub mod header {
     pub const ORIGIN: &str = "bulkrelease-origin";
     /// `2/3`: the second of three messages whose bodies, put together, are the original.
     pub const PART: &str = "bulkrelease-part";
+    /// RabbitMQ's own word on a message that it moved to the dead letters itself: see `DELIVERY_LIMIT`.
+    pub const LAST_DEATH: &str = "x-last-death-reason";
+    /// The value of `LAST_DEATH` where the queue's delivery limit was reached. No other is told.
+    pub const DELIVERY_LIMIT: &str = "delivery_limit";
 }
 
 /// A body with its properties.

@@ -29,11 +29,17 @@ pub use outcome::{Evidence, InstanceOutcome, Outcome};
 pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status, result_id};
 pub use verdict::{Refusal, Verdict};
 
-/// The queue, and the routing key, of jobs.
+/// The queue of jobs, and the fanout exchange through which they come back to it.
 pub const JOBS: &str = "release.jobs";
+/// The direct exchange of what waits before it goes back to the jobs, and the beginning of its queues' names.
+pub const RETRY: &str = "release.retry";
 /// The topic exchange, and the queue, of results.
 pub const RESULTS: &str = "release.results";
 /// The exchange, and the queue, of dead letters.
 pub const DEAD: &str = "release.dead";
+/// The exchange, and the queue, of dead letters that were discarded and can still be restored.
+pub const ARCHIVE: &str = "release.archive";
+/// The beginning of the names of a watcher's queues.
+pub const WATCH: &str = "release.watch";
 /// The alternate exchange, and the queue, of what no queue wanted.
 pub const UNROUTED: &str = "release.unrouted";

@@ -299,7 +299,7 @@ impl ConsumingSide {
 
     fn reopen(&mut self, lost: Option<Session>, pause: Duration) {
         self.sessions += 1;
-        let source = Source { queue: self.queue, prefetch: self.isolation.prefetch() };
+        let source = Source { queue: self.queue.clone(), prefetch: self.isolation.prefetch() };
         self.opening = Some(reopen(Arc::clone(&self.server), source, self.sessions, lost, pause).boxed());
     }
 }

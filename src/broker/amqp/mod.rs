@@ -39,7 +39,7 @@ use self::consumer::{ConsumingSide, Ends};
 use self::health::HealthBoard;
 use self::publisher::Publisher;
 use self::session::Source;
-use super::{Broker, BrokerError, Queue, Subscription};
+use super::{Broker, BrokerError, Queue, Subscription, WatchName};
 use crate::config::BrokerSettings;
 use crate::contract::Message;
 
@@ -72,9 +72,17 @@ impl AmqpBroker {
         })
     }
 
+    /// With a retry queue for each of these delays, in place of the usual ones.
+    pub fn with_steps(self, steps: &[Duration]) -> Self {
+        let Self { server, asking, enqueueing } = self;
+        // Nothing else holds it before the broker is used.
+        let server = Arc::new(Arc::unwrap_or_clone(server).with_steps(steps));
+        Self { server, asking, enqueueing }
+    }
+
     async fn messages_ready(&self, queue: Queue) -> Result<u64, BrokerError> {
         let connection = self.asking.get(&self.server, false).await?;
-        let asking = passive_declare(&connection, queue);
+        let asking = passive_declare(&connection, &queue);
         match timeout(ANSWER_TIMEOUT, asking).await {
             Ok(Ok(queue)) => Ok(queue.message_count().into()),
             Ok(Err(error)) if topology::is_missing(&error) => {
@@ -89,7 +97,7 @@ impl AmqpBroker {
     }
 }
 
-async fn passive_declare(connection: &Connection, queue: Queue) -> lapin::Result<lapin::Queue> {
+async fn passive_declare(connection: &Connection, queue: &Queue) -> lapin::Result<lapin::Queue> {
     // A channel to throw away: asking for a queue that isn't there costs it.
     let channel = connection.create_channel().await?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -101,7 +109,7 @@ impl Broker for AmqpBroker {
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         async {
             let connection = self.asking.get(&self.server, false).await?;
-            topology::declare(&connection, self.server.queue_type()).await
+            self.server.topology().declare(&connection).await
         }
         .boxed()
     }
@@ -153,5 +161,22 @@ impl Broker for AmqpBroker {
 
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
         self.messages_ready(queue).boxed()
+    }
+
+    fn watch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        async move {
+            // Ready: the exchanges that it is bound to exist.
+            let connection = self.enqueueing.get(&self.server, true).await?;
+            topology::watch(&connection, &name).await
+        }
+        .boxed()
+    }
+
+    fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        async move {
+            let connection = self.asking.get(&self.server, false).await?;
+            topology::unwatch(&connection, &name).await
+        }
+        .boxed()
     }
 }

@@ -10,6 +10,8 @@
 //!               '--- given back, or the session ended or ran out
 //! ```
 //!
+//! What is to be tried again later is a row with a time at which it goes to the jobs.
+//!
 //! So a result is published exactly once, and a job may be worked at more than once. Leases are counted on the
 //! machine's clock: set back by an hour, it keeps what a dead process held from the others for an hour.
 
@@ -31,8 +33,9 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use self::store::Store;
-use super::{Broker, BrokerError, Queue, Subscription};
-use crate::contract::Message;
+use self::turn::millis;
+use super::{Broker, BrokerError, Queue, Subscription, UNWATCHED, WatchName};
+use crate::contract::{JOBS, Message};
 
 /// How long a process may be silent before what it holds is handed to others.
 const LEASE: Duration = Duration::from_secs(30);
@@ -63,9 +66,7 @@ impl EmbeddedBroker {
 
     async fn store(&self, jobs: Vec<Message>) -> Result<(), BrokerError> {
         let insert = move |store: &mut Store| {
-            store.write(|transaction| {
-                jobs.iter().try_for_each(|job| statements::insert(transaction, Queue::Jobs.name(), job))
-            })
+            store.write(|transaction| jobs.iter().try_for_each(|job| statements::insert(transaction, JOBS, job)))
         };
         self.connection.run(insert).await?;
         self.news.send_replace(());
@@ -100,7 +101,24 @@ impl Broker for EmbeddedBroker {
 
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
         self.connection
-            .run(move |store| store.read(|connection| statements::depth(connection, queue.name(), store::now())))
+            .run(move |store| store.read(|connection| statements::depth(connection, &queue.name(), store::now())))
             .boxed()
+    }
+
+    fn watch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let queue = Queue::Watch(name).name();
+        let watch = move |store: &mut Store| {
+            let now = store::now();
+            store.write(|file| {
+                statements::end_unread_watches(file, now - millis(UNWATCHED))?;
+                statements::watch(file, &queue, now)
+            })
+        };
+        self.connection.run(watch).boxed()
+    }
+
+    fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let queue = Queue::Watch(name).name();
+        self.connection.run(move |store| store.write(|file| statements::unwatch(file, &queue))).boxed()
     }
 }
