@@ -178,6 +178,15 @@ impl Node {
         }
     }
 
+    /// Waits until another of its ports is open.
+    pub async fn until_it_listens_at(&self, port: u16) {
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(begun.elapsed() < START_TIMEOUT, "the node does not listen at {port}\n{}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn serves(&self) -> bool {
         // lapin leaves a thread behind for each connection that is refused: ask the port first.
         if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
