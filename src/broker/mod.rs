@@ -6,6 +6,7 @@
 
 pub mod amqp;
 pub mod embedded;
+mod look;
 mod queue;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+pub use self::look::Look;
 pub use self::queue::{Queue, WatchName, step_name};
 use crate::config::BrokerSettings;
 use crate::contract::Message;
@@ -33,6 +35,13 @@ pub trait Broker: Send + Sync {
 
     /// Messages ready in a queue, not counting those that a consumer holds.
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>>;
+
+    /// Looks at what is ready in a queue, in its order, and takes nothing: afterwards every message is where it was.
+    fn look(&self, queue: Queue) -> BoxFuture<'_, Result<Look, BrokerError>>;
+
+    /// Puts dead letters back into their queue, each confirmed and known to have reached it. No watcher gets a copy: they
+    /// are no news. The answers stand in the order of the letters.
+    fn deposit(&self, letters: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>>;
 
     /// From now on `Queue::Watch(name)` gets a copy of every result and of every dead letter. Idempotent. It takes nothing
     /// from the queues of others, and goes by itself when nobody has read it for a day.
@@ -145,10 +154,12 @@ pub struct Subscription {
     pub health: watch::Receiver<Health>,
 }
 
-/// What a subscriber orders. The queue of commands is as long as the prefetch at most: one settlement a delivery.
+/// What a subscriber orders. The queue of commands is as long as the deliveries held: one settlement each.
 #[derive(Debug)]
 pub enum Command {
     Settle(Settlement),
+    /// As many deliveries more as the prefetch says, whatever is held.
+    TakeMore,
     /// No further deliveries; what is held stays held and can be settled.
     StopDeliveries,
 }
@@ -162,6 +173,11 @@ impl Subscription {
     /// Asks for no further deliveries. Those already on their way may still arrive.
     pub fn stop_deliveries(&self) {
         self.command(Command::StopDeliveries);
+    }
+
+    /// Holds what it holds, and asks for as many deliveries again as the prefetch says.
+    pub fn take_more(&self) {
+        self.command(Command::TakeMore);
     }
 
     fn command(&self, command: Command) {

@@ -330,6 +330,83 @@ pub async fn an_ended_watch_is_empty_and_gets_nothing_more(broker: &dyn Broker) 
     expect_depth(broker, Queue::Results, 2).await;
 }
 
+pub async fn a_look_takes_nothing_and_changes_no_order_however_often(broker: &dyn Broker) {
+    const LETTERS: usize = 300;
+    for body in numbered(LETTERS) {
+        assert_eq!(broker.deposit(vec![message(body)]).await, [Ok(())]);
+    }
+    expect_depth(broker, Queue::Dead, LETTERS as u64).await;
+    for _ in 0..100 {
+        let mut look = broker.look(Queue::Dead).await.expect("a look");
+        assert_eq!((look.expected, look.others), (LETTERS as u64, 0));
+        let mut seen = Vec::new();
+        while let Some(message) = look.next().await {
+            seen.push(String::from_utf8(message.expect("a message").body).expect("text"));
+        }
+        assert!(seen.iter().eq(numbered(LETTERS).collect::<Vec<_>>().iter()), "{seen:?}");
+    }
+    assert_eq!(bodies(&drain(broker, Queue::Dead, LETTERS).await), numbered(LETTERS).collect::<Vec<_>>());
+    let mut empty = broker.look(Queue::Dead).await.expect("a look");
+    assert!(empty.expected == 0 && empty.next().await.is_none());
+}
+
+pub async fn a_look_can_be_closed_in_the_middle(broker: &dyn Broker) {
+    broker.deposit(numbered(200).map(message).collect()).await;
+    expect_depth(broker, Queue::Dead, 200).await;
+    let mut look = broker.look(Queue::Dead).await.expect("a look");
+    look.next().await.expect("a message").expect("readable");
+    look.close().await;
+    expect_depth(broker, Queue::Dead, 200).await;
+    drop(broker.look(Queue::Dead).await.expect("a look"));
+    expect_depth(broker, Queue::Dead, 200).await;
+    assert_eq!(tally(&drain(broker, Queue::Dead, 200).await), once_each(200));
+}
+
+pub async fn a_look_says_when_others_hold_something(broker: &dyn Broker) {
+    broker.deposit(numbered(10).map(message).collect()).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Dead, 4);
+    subscriber.deliveries(4).await;
+    expect_depth(broker, Queue::Dead, 6).await;
+    let mut look = broker.look(Queue::Dead).await.expect("a look");
+    assert_eq!((look.expected, look.others), (6, 1));
+    let mut seen = 0;
+    while let Some(message) = look.next().await {
+        message.expect("a message");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
+pub async fn what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers(broker: &dyn Broker) {
+    broker.watch(watcher("one")).await.expect("a watch");
+    assert_eq!(broker.deposit(vec![full(), Message::default()]).await, [Ok(()), Ok(())]);
+    let letters: Vec<Message> =
+        drain(broker, Queue::Dead, 2).await.into_iter().map(|delivery| delivery.message).collect();
+    assert!(letters.contains(&full()) && letters.contains(&Message::default()), "{letters:?}");
+    expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
+}
+
+pub async fn more_than_the_prefetch_is_held_where_it_is_asked_for(broker: &dyn Broker) {
+    enqueue_in_order(broker, numbered(10)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
+    let mut held = subscriber.deliveries(2).await;
+    for _ in 0..3 {
+        subscriber.0.take_more();
+        held.extend(subscriber.deliveries(2).await);
+    }
+    assert_eq!(bodies(&held), numbered(8).collect::<Vec<_>>());
+    expect_depth(broker, Queue::Jobs, 2).await;
+    // Of what came before and after each time, some is finished and some given back.
+    for delivery in [&held[1], &held[4], &held[7]] {
+        subscriber.finish(delivery.tag, vec![result_of(delivery)]);
+    }
+    subscriber.close().await;
+    expect_depth(broker, Queue::Results, 3).await;
+    let mut left = bodies(&drain(broker, Queue::Jobs, 7).await);
+    left.sort();
+    assert_eq!(left, [0, 2, 3, 5, 6, 8, 9].map(|number| format!("job {number}")));
+}
+
 fn watcher(name: &str) -> WatchName {
     WatchName::new(name).expect("a name")
 }

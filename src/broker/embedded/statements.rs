@@ -77,6 +77,27 @@ pub fn depth(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result
     connection.prepare_cached(sql)?.query_row(params![queue, now, JOBS], |row| row.get(0))
 }
 
+/// How many sessions that live hold messages of a queue.
+pub fn holders(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM session WHERE expires > ?2
+        AND EXISTS (SELECT 1 FROM message WHERE message.session = session.id AND message.queue = ?1)";
+    connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
+}
+
+/// Shows the messages that are ready, in their order, until there is no further one or `show` says that it has seen enough.
+pub fn each_ready(connection: &Connection, queue: &str, mut show: impl FnMut(Message) -> bool) -> rusqlite::Result<()> {
+    let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![queue])?;
+    while let Some(row) = rows.next()? {
+        let properties = properties::from_json(row.get_ref(0)?.as_str()?);
+        if !show(Message { properties, body: row.get(1)? }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a claim is worth a write transaction.
 pub fn anything_to_claim(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL)
