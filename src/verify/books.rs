@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::report::ResultReport;
-use crate::contract::{GroupKey, InstanceId, Job, JobId, JobResult, Message, Outcome, Status, header, result_id};
+use crate::contract::{
+    GroupKey, InstanceId, Job, JobId, JobResult, Message, Outcome, Remainder, Status, header, result_id,
+};
 
 /// A call as the API's side wrote it down.
 #[derive(Debug, Clone, Default)]
@@ -200,7 +202,9 @@ impl Books {
             malformed.dead = true;
             return;
         }
-        let known = Job::parse(&message.body, name).ok();
+        // The broker's own delivery limit leaves a remainder as it was.
+        let remainder = || Remainder::parse(&message.body).ok().map(|remainder| remainder.job);
+        let known = Job::parse(&message.body, name).ok().or_else(remainder);
         let known = known.and_then(|job| self.by_name.get(&job.id).cloned().map(|places| (job, places)));
         let Some((job, places)) = known else {
             self.strange_dead_letters += 1;

@@ -11,6 +11,8 @@ use crate::contract::{
 
 const BODY: &[u8] = br#"{"JobId":"a","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1","i-2"]}"#;
 
+type Fact = Box<dyn Fn(&mut Books)>;
+
 fn result_of(body: &[u8], replay: u32, status: Status, outcomes: &[(&str, Outcome)]) -> JobResult {
     let job = Job::parse(body, None).map_or_else(|_| JobId::of_body(body), |job| job.id);
     let instance = |(id, outcome): &(&str, Outcome)| InstanceResult {
@@ -175,7 +177,7 @@ fn a_repeat_is_no_replay_and_a_replay_no_repeat_in_whatever_order_they_come() {
     again.properties.headers.insert(header::REPLAY.to_owned(), "1".to_owned());
     let twice_replayed = result_of(&letter.body, 2, Status::Released, &[("i-2", Released)]);
     let first = result(&[("i-1", Released), ("i-2", Rejected)]);
-    let mut facts: Vec<Box<dyn Fn(&mut Books)>> = vec![
+    let mut facts: Vec<Fact> = vec![
         Box::new(move |books| books.result(replayed.clone())),
         Box::new(move |books| books.result(twice_replayed.clone())),
         Box::new(move |books| books.result(first.clone())),
