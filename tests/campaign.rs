@@ -46,8 +46,6 @@ struct Plan {
     workers: usize,
     ids: usize,
     calls_per_second: f64,
-    /// How long jobs stream in.
-    stream: Duration,
     troubles: fn(&mut Rng) -> Vec<Trouble>,
 }
 
@@ -55,8 +53,7 @@ const CLUSTER: Plan = Plan {
     name: "three nodes, four workers",
     workers: 4,
     ids: 200_000,
-    calls_per_second: 40.0,
-    stream: Duration::from_secs(150),
+    calls_per_second: 150.0,
     troubles: trouble::on_a_cluster,
 };
 
@@ -64,8 +61,7 @@ const NODE: Plan = Plan {
     name: "one node, two workers",
     workers: 2,
     ids: 20_000,
-    calls_per_second: 60.0,
-    stream: Duration::from_secs(20),
+    calls_per_second: 150.0,
     troubles: trouble::on_a_node,
 };
 
@@ -73,8 +69,7 @@ const FILE: Plan = Plan {
     name: "one file, two workers and a command line",
     workers: 2,
     ids: 10_000,
-    calls_per_second: 60.0,
-    stream: Duration::from_secs(10),
+    calls_per_second: 150.0,
     troubles: trouble::on_a_file,
 };
 
@@ -149,14 +144,19 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let jobs = sent.iter().filter(|sent| sent.is_job).count();
     let (different, results) = watch::channel(0);
     let consumer = tokio::spawn(stream::consume(open(), different));
+    // Jobs stream in until the last trouble has begun.
+    let (allow, allowed) = watch::channel(0);
     let producer = if on_file {
         let variables = field.settings[0].variables().to_vec();
-        tokio::spawn(stream::produce_by_command(variables, sent.clone(), plan.stream))
+        tokio::spawn(stream::produce_by_command(variables, sent.clone(), allowed))
     } else {
-        tokio::spawn(stream::produce(open(), sent.clone(), plan.stream))
+        tokio::spawn(stream::produce(open(), sent.clone(), allowed))
     };
     field.start_workers().await;
-    for trouble in (plan.troubles)(&mut draws) {
+    let troubles = (plan.troubles)(&mut draws);
+    let share = sent.len().div_ceil(troubles.len());
+    for trouble in troubles {
+        allow.send_modify(|allowed| *allowed += share);
         field.work_on(draws.u64(10..60)).await;
         let so_far = *results.borrow();
         println!("{:>4} s, {so_far} of {jobs} results: {trouble:?}", begun.elapsed().as_secs());

@@ -50,7 +50,11 @@ impl Field {
             };
             // Together a little more than the API grants: some calls are throttled.
             let rate = calls_per_second / workers as f64 * 1.1;
-            settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api));
+            settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api).with(
+                // Both ways to settle what a lost call released are tried.
+                "ACCOUNTS__DEFAULT__READ_BACK",
+                if seed % 2 == 1 { "true" } else { "false" },
+            ));
         }
         Self { place, sandbox, settings, past: Vec::new(), api, lines, workers: Vec::new() }
     }
@@ -105,7 +109,7 @@ impl Field {
             }
             Trouble::DiskAlarm(time) => {
                 let nodes = self.place.nodes();
-                nodes[0].control(&["set_disk_free_limit", "100TB"]);
+                nodes[0].control(&["set_disk_free_limit", "100000GB"]);
                 sleep(time).await;
                 nodes[0].control(&["set_disk_free_limit", "50MB"]);
             }

@@ -12,16 +12,23 @@ use crate::orders::Sent;
 use crate::support::program::Program;
 
 /// Jobs that are enqueued at a time.
-const AT_A_TIME: usize = 100;
+const AT_A_TIME: usize = 50;
 /// No producer waits longer for a broker to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Sends every job, evenly over a time, until each is confirmed. Answers with those that were sent more than once because
+/// Between two lots of jobs.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Sends every job, as soon as so many are allowed, until each is confirmed. Answers with those that were sent more than once because
 /// a confirm did not come: they may be there twice, as their producer must expect.
-pub async fn produce(broker: Box<dyn Broker>, sent: Vec<Sent>, over: Duration) -> HashSet<String> {
-    let pause = over / u32::try_from(sent.len() / AT_A_TIME + 1).expect("a small number");
+pub async fn produce(
+    broker: Box<dyn Broker>,
+    sent: Vec<Sent>,
+    mut allowed: watch::Receiver<usize>,
+) -> HashSet<String> {
     let mut twice = HashSet::new();
-    for some in sent.chunks(AT_A_TIME) {
+    for (index, some) in sent.chunks(AT_A_TIME).enumerate() {
+        allowed.wait_for(|allowed| *allowed > index * AT_A_TIME).await.expect("a campaign");
         let mut open: Vec<&Sent> = some.iter().collect();
         let begun = Instant::now();
         loop {
@@ -34,7 +41,7 @@ pub async fn produce(broker: Box<dyn Broker>, sent: Vec<Sent>, over: Duration) -
             twice.extend(open.iter().map(|sent| sent.name.clone()));
             sleep(Duration::from_millis(200)).await;
         }
-        sleep(pause).await;
+        sleep(PAUSE).await;
     }
     twice
 }
@@ -56,7 +63,7 @@ pub async fn produce_by_command(variables: Vec<(String, String)>, sent: Vec<Sent
             assert!(begun.elapsed() < PATIENCE, "jobs can't be enqueued: {}", ended.errors);
             twice.extend(open.iter().map(|sent| sent.name.clone()));
         }
-        sleep(pause).await;
+        sleep(PAUSE).await;
     }
     twice
 }
