@@ -17,9 +17,11 @@ mod latency;
 mod process;
 #[path = "relay/queues.rs"]
 mod queues;
-#[path = "../tests/support/rabbitmq.rs"]
+#[path = "../tests/support/rabbitmq/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod rabbitmq;
+#[path = "../tests/support/signals.rs"]
+mod signals;
 #[path = "relay/throughput.rs"]
 mod throughput;
 

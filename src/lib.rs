@@ -3,7 +3,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`cli`] | one file a command: worker, enqueue, setup, sandbox, demo, config, healthcheck |
+//! | [`cli`] | one file a command: worker, enqueue, setup, sandbox, verify, demo, config, healthcheck |
 //! | [`config`] | every setting, typed; defaults < file < environment < flags |
 //! | [`broker`] | takes jobs from a queue, puts results into one, forgets a job only then: RabbitMQ or one SQLite file |
 //! | [`worker`] | the loop that joins the rooms |
@@ -12,6 +12,7 @@
 //! | [`api`] | one call: request, signature, credentials, error table, client |
 //! | [`ops`] | what people and machines see: metrics, log lines, health |
 //! | [`sandbox`] | a `ReleaseInstance` server to rehearse against |
+//! | [`verify`] | jobs, results, dead letters and ledger held against each other: is anything lost? |
 //! | [`contract`] | the words that all rooms share, and the messages made of them |
 //!
 //! Arrows run one way: `cli -> worker -> {engine, pace, api, broker, ops} -> contract`. The engine knows neither tokio nor
@@ -28,4 +29,5 @@ pub mod engine;
 pub mod ops;
 pub mod pace;
 pub mod sandbox;
+pub mod verify;
 pub mod worker;

@@ -253,7 +253,9 @@ async fn an_encrypted_connection_trusts_a_private_authority_and_shows_a_certific
         path("server.pem"),
         path("server.key"),
     );
-    let _node = Node::start(&Configuration { lines, ..Configuration::default() }).await;
+    let node = Node::start(&Configuration { lines, ..Configuration::default() }).await;
+    // It opens its ports one after another, and a refused connection would look like a refused stranger.
+    node.until_it_listens_at(port).await;
     let url = format!("amqps://localhost:{port}/");
     let trusting = TlsSettings { ca_file: Some(certificates.path("ca.pem")), ..TlsSettings::default() };
     let known = TlsSettings {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
@@ -193,7 +193,8 @@ fn message(body: Vec<u8>) -> anyhow::Result<Message> {
     Ok(Message { body, properties })
 }
 
-fn open(path: &PathBuf) -> anyhow::Result<BufReader<Box<dyn Read>>> {
+/// A file, or standard input for `-`.
+pub(super) fn open(path: &Path) -> anyhow::Result<BufReader<Box<dyn Read>>> {
     let reader: Box<dyn Read> = match path.as_os_str().to_str() {
         Some("-") => Box::new(std::io::stdin()),
         _ => Box::new(std::fs::File::open(path).with_context(|| path.display().to_string())?),

@@ -16,6 +16,7 @@ mod logging;
 pub mod sandbox;
 pub mod setup;
 mod signals;
+pub mod verify;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -57,6 +58,7 @@ enum Command {
     Worker(worker::WorkerCommand),
     Enqueue(enqueue::EnqueueCommand),
     Setup(setup::SetupCommand),
+    Verify(verify::VerifyCommand),
     Sandbox(sandbox::SandboxCommand),
     Demo(demo::DemoCommand),
     Config(config::ConfigCommand),
@@ -83,6 +85,7 @@ impl Cli {
                 Command::Worker(command) => tokio::spawn(command.run(load()?.settings)).await?,
                 Command::Enqueue(command) => command.run(load()?.settings).await,
                 Command::Setup(command) => command.run(load()?.settings).await,
+                Command::Verify(command) => command.run(load()?.settings).await,
                 Command::Sandbox(command) => command.run().await,
                 Command::Demo(command) => command.run().await,
                 Command::Healthcheck(command) => command.run().await,

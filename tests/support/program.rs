@@ -9,6 +9,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::signals;
+
 /// Long enough for any command that is not told to stay.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -70,8 +72,17 @@ impl Program {
 
     /// Asks it to stop, as a service manager does.
     pub fn terminate(&self) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status();
-        assert!(sent.expect("a shell").success(), "the signal can't be sent");
+        signals::send("TERM", self.id());
+    }
+
+    /// Stops its time: it keeps its connections and answers nobody.
+    pub fn pause(&self) {
+        signals::send("STOP", self.id());
+    }
+
+    /// Lets its time go on.
+    pub fn resume(&self) {
+        signals::send("CONT", self.id());
     }
 
     /// A crash: it gets no chance to do anything.

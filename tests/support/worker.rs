@@ -39,6 +39,13 @@ impl WorkerSettings {
     }
 }
 
+impl WorkerSettings {
+    /// For other commands of the program, which are to see the same broker.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
 /// A setting as a variable.
 pub fn variable(name: &str, value: &str) -> (String, String) {
     (format!("BULKRELEASE__{name}"), value.to_owned())

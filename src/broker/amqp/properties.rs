@@ -71,11 +71,14 @@ pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
 }
 
 const DELIVERY_COUNT: &str = "x-delivery-count";
+/// RabbitMQ 4.3 counts here what was handed out and given back, which its delivery count leaves out.
+const ACQUIRED_COUNT: &str = "x-acquired-count";
 const DEATHS: &str = "x-death";
 
 /// What the broker writes on a message about its deliveries and moves is none of the message.
 fn is_note_of_the_broker(header: &str) -> bool {
     header == DELIVERY_COUNT
+        || header == ACQUIRED_COUNT
         || header == DEATHS
         || header.starts_with("x-first-death-")
         || header.starts_with("x-last-death-")
@@ -98,8 +101,11 @@ pub(super) fn earlier_deliveries(properties: &BasicProperties, redelivered: bool
         return 0;
     }
     let headers = properties.headers().as_ref().map(FieldTable::inner);
-    let counted = headers.and_then(|headers| headers.get(DELIVERY_COUNT)).and_then(whole_number);
-    counted.and_then(|count| u64::try_from(count).ok()).unwrap_or(0).max(1)
+    let counted = [DELIVERY_COUNT, ACQUIRED_COUNT]
+        .into_iter()
+        .filter_map(|name| whole_number(headers?.get(name)?))
+        .filter_map(|count| u64::try_from(count).ok());
+    counted.max().unwrap_or(0).max(1)
 }
 
 /// Cuts at 255 bytes, between two characters.
@@ -160,7 +166,8 @@ mod tests {
         headers.insert("long".into(), AMQPValue::LongString("x".repeat(LONGEST_HEADER_BYTES + 1).into()));
         headers.insert("number".into(), AMQPValue::LongLongInt(-3));
         headers.insert("flag".into(), AMQPValue::Boolean(true));
-        headers.insert("x-delivery-count".into(), AMQPValue::LongInt(4));
+        headers.insert("x-delivery-count".into(), AMQPValue::LongInt(2));
+        headers.insert("x-acquired-count".into(), AMQPValue::LongInt(4));
         let properties = BasicProperties::default().with_headers(headers);
         let message = incoming(Vec::new(), &properties);
         assert_eq!(message.properties.headers.get("number").map(String::as_str), Some("-3"));

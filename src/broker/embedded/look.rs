@@ -8,9 +8,16 @@ use crate::broker::{BrokerError, Look, Queue};
 
 /// Reads on a connection of its own: it takes as long as its reader does.
 pub async fn look(path: PathBuf, queue: Queue) -> Result<Look, BrokerError> {
-    let queue = queue.name();
     let opening = tokio::task::spawn_blocking(move || {
-        let store = Store::open(&path)?;
+        let mut store = Store::open(&path)?;
+        let name = queue.name();
+        // Nobody watched: nothing to see is another thing than seeing nothing.
+        if let Queue::Watch(_) = queue
+            && !store.write(|file| statements::use_watch(file, &name, store::now()))?
+        {
+            return Err(BrokerError::Missing { entity: format!("queue {name}") });
+        }
+        let queue = name;
         let (expected, others) = store.read(|file| {
             let now = store::now();
             Ok((statements::depth(file, &queue, now)?, statements::holders(file, &queue, now)?))

@@ -33,9 +33,10 @@ pub fn watch(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result
     count(connection, sql, params![queue, now]).map(drop)
 }
 
-/// Somebody reads a queue, watched or not.
-pub fn use_watch(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<()> {
-    count(connection, "UPDATE watch SET used = ?2 WHERE queue = ?1", params![queue, now]).map(drop)
+/// Somebody reads a queue; answers whether it is watched.
+pub fn use_watch(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<bool> {
+    let watched = count(connection, "UPDATE watch SET used = ?2 WHERE queue = ?1", params![queue, now])?;
+    Ok(watched > 0)
 }
 
 pub fn unwatch(connection: &Connection, queue: &str) -> rusqlite::Result<()> {

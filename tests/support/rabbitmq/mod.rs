@@ -1,12 +1,15 @@
 //! A private RabbitMQ node: a child process with its own data, ports, cookie and port mapper, on the loopback only. It
 //! can be killed and started again on the same data. It must not know what is tested with it.
 //!
-//! Needs Debian's `rabbitmq-server` package to be installed; a node of the system, if one runs, is left alone.
+//! A node of the system, if one runs, is left alone. `cluster` makes three of one kind.
+
+mod installation;
+mod mapper;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,9 +18,11 @@ use lapin::{Connection, ConnectionProperties};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-// The command in /usr/sbin changes the user and drops the environment.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
-const NODE_NAME: &str = "n1@localhost";
+pub use installation::Installation;
+pub use mapper::Mapper;
+
+use super::signals;
+
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Lines that a test adds to the node's own configuration.
@@ -32,27 +37,44 @@ pub struct Configuration {
 /// A node, and everything that goes with it when it is dropped.
 #[derive(Debug)]
 pub struct Node {
+    name: String,
+    installation: Installation,
     directory: TempDir,
     port: u16,
     distribution_port: u16,
-    mapper_port: u16,
     broker: Option<Child>,
-    mapper: Option<Child>,
+    mapper: Arc<Mapper>,
 }
 
 impl Node {
     /// Starts a node and waits until it serves.
     pub async fn start(configuration: &Configuration) -> Self {
-        assert!(
-            Path::new(PROGRAMS).join("rabbitmq-server").exists(),
-            "this test needs RabbitMQ: apt-get install rabbitmq-server"
-        );
-        let directory = TempDir::with_prefix("bulkrelease-rabbitmq-").expect("a directory for the node");
-        let [port, distribution_port, mapper_port] = free_ports();
-        let mut node = Self { directory, port, distribution_port, mapper_port, broker: None, mapper: None };
-        node.write_files(configuration);
-        node.mapper = Some(node.start_mapper().await);
+        let installation = Installation::chosen();
+        let mapper = Arc::new(Mapper::start(&installation).await);
+        let mut node = Self::prepare("n1", &installation, &mapper, configuration);
         node.restart().await;
+        node
+    }
+
+    /// A node that has all it needs and does not run yet.
+    pub fn prepare(
+        name: &str,
+        installation: &Installation,
+        mapper: &Arc<Mapper>,
+        configuration: &Configuration,
+    ) -> Self {
+        let directory = TempDir::with_prefix("bulkrelease-rabbitmq-").expect("a directory for the node");
+        let [port, distribution_port] = free_ports();
+        let node = Self {
+            name: format!("{name}@localhost"),
+            installation: installation.clone(),
+            directory,
+            port,
+            distribution_port,
+            broker: None,
+            mapper: Arc::clone(mapper),
+        };
+        node.write_files(configuration);
         node
     }
 
@@ -73,6 +95,15 @@ impl Node {
         format!("amqp://127.0.0.1:{}/", self.port)
     }
 
+    /// Its name among the nodes of its cluster.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
     /// Makes a virtual host and answers with its URL.
     pub fn virtual_host(&self, name: &str) -> String {
         self.control(&["add_vhost", name]);
@@ -82,9 +113,9 @@ impl Node {
 
     /// Runs `rabbitmqctl`, which takes half a second, and answers with what it printed.
     pub fn control(&self, arguments: &[&str]) -> String {
-        let mut command = self.command(&format!("{PROGRAMS}/rabbitmqctl"));
+        let mut command = self.with_environment(self.installation.rabbitmq("rabbitmqctl"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = command.args(["-q", "-n", NODE_NAME]).args(arguments).output().expect("rabbitmqctl starts");
+        let output = command.args(["-q", "-n", &self.name]).args(arguments).output().expect("rabbitmqctl starts");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rabbitmqctl {arguments:?}: {printed}{complaint}");
@@ -97,19 +128,62 @@ impl Node {
         end(&mut self.broker);
     }
 
+    /// An orderly stop, as a service manager orders it.
+    pub async fn stop(&mut self) {
+        let mut broker = self.broker.take().expect("a broker that runs");
+        signals::send("TERM", broker.id());
+        let begun = Instant::now();
+        while broker.try_wait().expect("a child to ask").is_none() {
+            assert!(begun.elapsed() < START_TIMEOUT, "the node does not stop in time\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops its time: it keeps its connections and answers nobody.
+    pub fn pause(&self) {
+        signals::send("STOP", self.process());
+    }
+
+    /// Lets its time go on.
+    pub fn resume(&self) {
+        signals::send("CONT", self.process());
+    }
+
+    fn process(&self) -> u32 {
+        self.broker.as_ref().expect("a broker that runs").id()
+    }
+
     /// Starts the broker again on the same data and waits until it serves.
     pub async fn restart(&mut self) {
+        self.spawn();
+        self.until_it_serves().await;
+    }
+
+    /// Starts the broker on its data.
+    pub fn spawn(&mut self) {
         assert!(self.broker.is_none(), "the broker runs");
         let output = fs::File::options().create(true).append(true).open(self.path("log/output")).expect("a log");
-        let mut command = self.command(&format!("{PROGRAMS}/rabbitmq-server"));
+        let mut command = self.with_environment(self.installation.rabbitmq("rabbitmq-server"));
         command.stdout(output.try_clone().expect("a second handle")).stderr(output);
         self.broker = Some(command.spawn().expect("rabbitmq-server starts"));
+    }
+
+    pub async fn until_it_serves(&mut self) {
         let begun = Instant::now();
         while !self.serves().await {
             let exited = self.broker.as_mut().and_then(|broker| broker.try_wait().expect("a child to ask"));
             assert!(exited.is_none(), "the node ended: {exited:?}\n{}", self.log());
             assert!(begun.elapsed() < START_TIMEOUT, "the node is not ready in time\n{}", self.log());
             sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until another of its ports is open.
+    pub async fn until_it_listens_at(&self, port: u16) {
+        let begun = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(begun.elapsed() < START_TIMEOUT, "the node does not listen at {port}\n{}", self.log());
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -152,30 +226,14 @@ impl Node {
         }
     }
 
-    // With the package's own mapper, a daemon would outlive the test.
-    async fn start_mapper(&self) -> Child {
-        let port = self.mapper_port.to_string();
-        let mapper = self.command("epmd").args(["-port", &port, "-address", "127.0.0.1"]).spawn().expect("epmd starts");
-        let begun = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.mapper_port)).is_err() {
-            assert!(begun.elapsed() < START_TIMEOUT, "epmd does not listen");
-            sleep(Duration::from_millis(10)).await;
-        }
-        mapper
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().current_dir(self.directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-        command.env("PATH", path).env("LANG", "C.UTF-8").env("HOME", self.path("home"));
-        command.env("ERL_EPMD_PORT", self.mapper_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+    fn with_environment(&self, mut command: Command) -> Command {
+        command.current_dir(self.directory.path()).env("LANG", "C.UTF-8").env("HOME", self.path("home"));
+        command.env("ERL_EPMD_PORT", self.mapper.port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         command.env("ERL_CRASH_DUMP", "/dev/null");
         // The wrapper then executes the broker in its own place: the child's process id is the broker's.
         command.env("RUNNING_UNDER_SYSTEMD", "true");
         for (name, value) in [
-            ("NODENAME", NODE_NAME.to_owned()),
+            ("NODENAME", self.name.clone()),
             ("NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
             ("NODE_PORT", self.port.to_string()),
             ("DIST_PORT", self.distribution_port.to_string()),
@@ -211,7 +269,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         end(&mut self.broker);
-        end(&mut self.mapper);
     }
 }
 

@@ -1,0 +1,211 @@
+//! Everything that takes part in a campaign, and what is done to it.
+
+use std::time::Duration;
+
+use bulkrelease::sandbox::{Sandbox, SandboxSettings};
+use jiff::Timestamp;
+use tokio::time::{sleep, timeout};
+
+use crate::broker::Place;
+use crate::orders::{GONE, LOCKED, PROTECTED};
+use crate::support::proxy::{Proxy, Weather};
+use crate::support::worker::{Worker, WorkerSettings};
+use crate::trouble::Trouble;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a node or a worker that crashed stays away.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// A trouble that there was.
+#[derive(Debug, Clone)]
+pub struct Past {
+    pub trouble: Trouble,
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+pub struct Field {
+    pub place: Place,
+    pub sandbox: Sandbox,
+    pub settings: Vec<WorkerSettings>,
+    pub past: Vec<Past>,
+    api: Proxy,
+    /// Each worker's own way to the broker; none to a file.
+    lines: Vec<Proxy>,
+    workers: Vec<Worker>,
+}
+
+impl Field {
+    pub async fn new(place: Place, workers: usize, calls_per_second: f64, seed: u64) -> Self {
+        let sandbox = Sandbox::start(sandbox(calls_per_second, seed)).await.expect("a sandbox");
+        let api = Proxy::start(vec![sandbox.address()]).await.expect("a network to the API");
+        let (mut lines, mut settings) = (Vec::new(), Vec::new());
+        for worker in 0..workers {
+            let url = match &place {
+                Place::File(disk) => disk.url(),
+                Place::Nodes(_) => {
+                    lines.push(Proxy::start(place.addresses(worker)).await.expect("a network to the broker"));
+                    format!("amqp://{}/", lines[worker].address())
+                }
+            };
+            // Together a little more than the API grants: some calls are throttled.
+            let rate = calls_per_second / workers as f64 * 1.1;
+            settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api).with(
+                // Both ways to settle what a lost call released are tried.
+                "ACCOUNTS__DEFAULT__READ_BACK",
+                if seed % 2 == 1 { "true" } else { "false" },
+            ));
+        }
+        Self { place, sandbox, settings, past: Vec::new(), api, lines, workers: Vec::new() }
+    }
+
+    pub async fn start_workers(&mut self) {
+        for settings in &self.settings {
+            self.workers.push(Worker::start(settings).await);
+        }
+    }
+
+    /// An orderly stop of all.
+    pub async fn stop_workers(&mut self) {
+        self.workers.iter().for_each(|worker| worker.terminate());
+        for worker in &mut self.workers {
+            let ended = worker.ended(PATIENCE).await;
+            assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        }
+    }
+
+    /// Lets some calls come to the API, or as much time pass as they would need.
+    pub async fn work_on(&self, calls: u64) {
+        let wanted = self.sandbox.counts().calls + calls;
+        // None may come: there may be no jobs at the moment.
+        timeout(Duration::from_secs(3), self.sandbox.until_calls(wanted)).await.ok();
+    }
+
+    /// Carries a trouble out, and puts right what it broke.
+    pub async fn suffer(&mut self, trouble: Trouble) {
+        let from = Timestamp::now();
+        match trouble {
+            Trouble::KillWorker(worker) => {
+                self.workers[worker].kill();
+                sleep(AWAY / 4).await;
+                self.workers[worker] = Worker::start(&self.settings[worker]).await;
+            }
+            Trouble::RestartWorker(worker) => self.restart_worker(worker).await,
+            Trouble::PauseWorker(worker, time) => {
+                self.workers[worker].pause();
+                sleep(time).await;
+                self.workers[worker].resume();
+            }
+            Trouble::KillLeader => {
+                let Place::Nodes(cluster) = &self.place else { panic!("a file has no leader") };
+                let leader = cluster.leader(0, "release.jobs").await;
+                self.kill_node(leader).await;
+            }
+            Trouble::KillNode(node) => self.kill_node(node).await,
+            Trouble::PauseNode(node, time) => {
+                self.place.nodes()[node].pause();
+                sleep(time).await;
+                self.place.nodes()[node].resume();
+            }
+            Trouble::DiskAlarm(time) => {
+                let nodes = self.place.nodes();
+                nodes[0].control(&["set_disk_free_limit", "100000GB"]);
+                sleep(time).await;
+                nodes[0].control(&["set_disk_free_limit", "50MB"]);
+            }
+            Trouble::CutBroker => self.lines.iter().for_each(Proxy::cut),
+            Trouble::HalfCloseBroker => self.lines.iter().for_each(Proxy::half_close),
+            Trouble::SilentBroker(worker, time) => pass(&self.lines[worker..=worker], Weather::BlackHole, time).await,
+            Trouble::SlowBroker(time) => pass(&self.lines, Weather::Slow(Duration::from_millis(200)), time).await,
+            Trouble::CutApi => self.api.cut(),
+            Trouble::HalfCloseApi => self.api.half_close(),
+            Trouble::SilentApi(time) => pass(std::slice::from_ref(&self.api), Weather::BlackHole, time).await,
+            Trouble::SlowApi(time) => {
+                pass(std::slice::from_ref(&self.api), Weather::Slow(Duration::from_millis(400)), time).await;
+            }
+            Trouble::RollingRestart => {
+                for node in 0..self.place.nodes().len() {
+                    self.place.nodes()[node].stop().await;
+                    self.place.nodes()[node].restart().await;
+                }
+                for worker in 0..self.workers.len() {
+                    self.restart_worker(worker).await;
+                }
+            }
+            Trouble::DiskFull(time) => {
+                let Place::File(disk) = &self.place else { panic!("only a file has a disk here") };
+                if disk.fill() {
+                    sleep(time).await;
+                    disk.free();
+                }
+            }
+        }
+        self.past.push(Past { trouble, from, until: Timestamp::now() });
+    }
+
+    async fn restart_worker(&mut self, worker: usize) {
+        self.workers[worker].terminate();
+        let ended = self.workers[worker].ended(PATIENCE).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        self.workers[worker] = Worker::start(&self.settings[worker]).await;
+    }
+
+    async fn kill_node(&mut self, node: usize) {
+        let nodes = self.place.nodes();
+        nodes[node].kill();
+        sleep(AWAY).await;
+        nodes[node].restart().await;
+    }
+}
+
+async fn pass(lines: &[Proxy], weather: Weather, time: Duration) {
+    lines.iter().for_each(|line| line.set(weather));
+    sleep(time).await;
+    lines.iter().for_each(|line| line.set(Weather::Fair));
+}
+
+/// An API with every failure that an API has.
+fn sandbox(calls_per_second: f64, seed: u64) -> SandboxSettings {
+    let rules = |lines: &[&str]| lines.iter().map(|line| line.parse().expect("a rule")).collect::<Vec<_>>();
+    let instances = [format!("{GONE}* state=gone"), format!("{LOCKED}* state=locked"), "i-*".to_owned()];
+    SandboxSettings {
+        admin: true,
+        calls_per_second: Some(calls_per_second),
+        retry_after: true,
+        latency: Duration::from_millis(20),
+        latency_p99: Some(Duration::from_millis(200)),
+        seed,
+        instances: instances.iter().map(|line| line.parse().expect("a rule")).collect(),
+        faults: rules(&[
+            "internal-error share=0.01",
+            "internal-error share=0.01 lands=true",
+            "service-unavailable share=0.02",
+            "concurrent-operate share=0.01",
+            "throttled share=0.01",
+            "reset share=0.01",
+            "reset share=0.01 lands=true",
+            "truncated share=0.01 lands=true",
+            "html-error share=0.005",
+            "hang share=0.003 lands=true hang_for=3s",
+        ]),
+        ..SandboxSettings::default()
+    }
+}
+
+/// A worker whose patience fits into a test.
+fn impatient(settings: WorkerSettings, worker: usize, api: &Proxy) -> WorkerSettings {
+    settings
+        .with("WORKER__NAME", &format!("worker-{worker}"))
+        .with("WORKER__MAX_HOLD", "20s")
+        .with("WORKER__DRAIN_DEADLINE", "10s")
+        .with("BROKER__PREFETCH", "200")
+        .with("BROKER__HEARTBEAT", "3s")
+        .with("BROKER__CONNECT_TIMEOUT", "3s")
+        .with("RETRY__INITIAL_INTERVAL", "100ms")
+        .with("RETRY__MAX_INTERVAL", "1s")
+        .with("RETRY__STEPS", r#"["1s", "3s", "5s"]"#)
+        .with("SAFETY__PROTECTED", &format!(r#"["{PROTECTED}*"]"#))
+        .with("ACCOUNTS__DEFAULT__ENDPOINT", &format!("http://{}", api.address()))
+        .with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "2s")
+        .with("ACCOUNTS__DEFAULT__CONNECT_TIMEOUT", "1s")
+}
