@@ -77,6 +77,8 @@ struct Rehearsal {
     sandbox_atomic: bool,
     /// Whether the worker was told so. It assumes nothing by default.
     worker_atomic: bool,
+    /// Whether the worker asks what is there when it isn't sure.
+    read_back: bool,
     seed: u64,
 }
 
@@ -110,13 +112,15 @@ async fn rehearse(faults: Vec<Vec<String>>) -> BTreeMap<Outcome, usize> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let first: u64 = number("BULKRELEASE_FIRST_SEED").unwrap_or(1);
     let seeds = first..first + number("BULKRELEASE_SEEDS").unwrap_or(1);
-    let ways = [(false, false), (true, false), (true, true)];
+    let ways =
+        [(false, false, false), (true, false, false), (true, true, false), (false, false, true), (true, true, true)];
     let rehearsals = seeds.flat_map(|seed| {
         faults.iter().flat_map(move |faults| {
-            ways.map(|(sandbox_atomic, worker_atomic)| Rehearsal {
+            ways.map(|(sandbox_atomic, worker_atomic, read_back)| Rehearsal {
                 faults: faults.clone(),
                 sandbox_atomic,
                 worker_atomic,
+                read_back,
                 seed,
             })
         })
@@ -197,12 +201,15 @@ impl Rehearsal {
             endpoint: Some(format!("http://{}", sandbox.address())),
             calls_per_second: CallsPerSecond::Unlimited,
             atomic: self.worker_atomic,
+            read_back: self.read_back,
+            read_back_calls_per_second: CallsPerSecond::Unlimited,
             call_timeout: CALL_TIMEOUT,
             ..AccountSettings::default()
         };
         let retry = RetrySettings {
             initial_interval: Duration::from_millis(10),
             max_interval: Duration::from_millis(80),
+            steps: [50, 100, 200].map(Duration::from_millis).into(),
             ..RetrySettings::default()
         };
         Settings { retry, accounts: [(AccountName::default(), account)].into(), ..Settings::default() }
