@@ -137,6 +137,9 @@ impl Field {
                 if disk.fill() {
                     sleep(time).await;
                     disk.free();
+                    let complaints = |worker: &Worker| worker.errors().matches("is full").count();
+                    let complaints: usize = self.workers.iter().map(complaints).sum();
+                    println!("       the workers have said {complaints} times that the disk is full");
                 }
             }
         }
