@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bulkrelease::api::signature::{Parameter, canonical_query, v3};
-use bulkrelease::sandbox::{AccessKey, Counts, Fault, Faults, InstanceRules, Sandbox, SandboxSettings};
+use bulkrelease::sandbox::{AccessKey, Counts, FaultAnswer, FaultRule, InstanceRule, Sandbox, SandboxSettings};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,7 +30,7 @@ async fn a_released_batch_is_answered_and_written_down() {
     assert_eq!(ledger.counts, Counts { calls: 1, accepted: 1, ids_released: 2, ..Counts::default() });
     assert!(ledger.released_ids().into_iter().eq(["i-1", "i-2"]));
     assert_eq!(ledger.calls[0].call.product_code.as_deref(), Some("ecs"));
-    assert_eq!((ledger.calls[0].answer, &*ledger.calls[0].access_key), ("Success", "sandbox"));
+    assert_eq!((ledger.calls[0].code.as_deref(), &*ledger.calls[0].access_key), (Some("Success"), "sandbox"));
     sandbox.stop().await.unwrap();
 }
 
@@ -58,7 +58,7 @@ async fn nobody_without_a_known_key_and_a_fresh_sound_signature_releases_anythin
     let late = Client { date: "2001-01-31T00:00:00Z", ..client.clone() };
     assert_error(late.release(&["i-1"]).await, 400, "InvalidTimeStamp.Expired");
     let unsigned = client.http.post(format!("http://{}/?InstanceIds=i-1", sandbox.address())).send().await;
-    assert_error(read(unsigned.unwrap()).await, 400, "IncompleteSignature");
+    assert_error(read(unsigned.unwrap()).await, 400, "MissingAction");
     let mut altered = client.signed(&release_of("i-1")).build().unwrap();
     altered.url_mut().query_pairs_mut().append_pair("Region", "x");
     assert_error(read(client.http.execute(altered).await.unwrap()).await, 400, "SignatureDoesNotMatch");
@@ -85,7 +85,8 @@ async fn another_operation_or_version_is_not_served() {
 #[tokio::test]
 async fn each_account_has_a_quota_of_its_own() {
     let sandbox = start(SandboxSettings {
-        access_keys: vec!["one:1".parse().unwrap(), "two:2".parse().unwrap()],
+        accounts: ["one", "two"].map(|name| (name.to_owned(), Default::default())).into(),
+        access_keys: vec!["one:1@one".parse().unwrap(), "two:2@two".parse().unwrap()],
         calls_per_second: Some(0.01),
         retry_after: true,
         ..any_time()
@@ -115,14 +116,8 @@ async fn an_instance_is_released_once_and_then_does_not_exist() {
 #[tokio::test]
 async fn a_bad_id_spoils_its_whole_batch_only_where_calls_are_atomic() {
     for atomic in [true, false] {
-        let instances = InstanceRules {
-            foreign_prefix: Some("foreign".into()),
-            gone_prefix: Some("gone".into()),
-            atomic,
-            name_ids: !atomic,
-            ..InstanceRules::default()
-        };
-        let sandbox = start(SandboxSettings { instances, ..any_time() }).await;
+        let instances = instances(&["foreign-* owner=stranger", "gone-* state=gone", "*"]);
+        let sandbox = start(SandboxSettings { instances, atomic, name_ids: !atomic, ..any_time() }).await;
         let answer = Client::of(&sandbox).release(&["i-1", "foreign-1", "gone-1"]).await;
         assert_eq!(answer.1["Message"].as_str().unwrap().contains("foreign-1"), !atomic);
         assert_error(answer, 400, "InvalidOwner");
@@ -132,19 +127,18 @@ async fn a_bad_id_spoils_its_whole_batch_only_where_calls_are_atomic() {
 
 #[tokio::test]
 async fn a_ghost_releases_in_spite_of_its_answer() {
-    let faults = Faults { ghost_error: 1.0, ..Faults::default() };
+    let faults = faults(&["internal-error lands=true"]);
     let sandbox = start(SandboxSettings { faults, ..any_time() }).await;
     assert_error(Client::of(&sandbox).release(&["i-1"]).await, 500, "InternalError");
     let ledger = sandbox.ledger();
     assert!(ledger.released_ids().contains("i-1"));
-    assert_eq!((ledger.counts.accepted, ledger.counts.faults[&Fault::GhostError]), (0, 1));
+    assert_eq!((ledger.counts.accepted, ledger.counts.faults[&FaultAnswer::InternalError]), (0, 1));
 }
 
 #[tokio::test]
 async fn a_call_that_hangs_has_or_has_not_taken_effect_as_its_fault_says() {
-    let ghost = Faults { ghost_hang: 1.0, ..Faults::default() };
-    for (faults, effect) in [(ghost, true), (Faults { hang: 1.0, ..Faults::default() }, false)] {
-        let sandbox = start(SandboxSettings { faults, ..any_time() }).await;
+    for (fault, effect) in [("hang lands=true", true), ("hang", false)] {
+        let sandbox = start(SandboxSettings { faults: faults(&[fault]), ..any_time() }).await;
         let client = Client::of(&sandbox);
         tokio::select! {
             _ = client.release(&["i-1"]) => panic!("a hanging call was answered"),
@@ -156,13 +150,13 @@ async fn a_call_that_hangs_has_or_has_not_taken_effect_as_its_fault_says() {
 
 #[tokio::test]
 async fn a_sandbox_that_stops_answers_what_hangs_and_leaves_its_port() {
-    let faults = Faults { hang: 1.0, ..Faults::default() };
+    let faults = faults(&["hang"]);
     let sandbox = start(SandboxSettings { faults, ..any_time() }).await;
     let (client, address) = (Client::of(&sandbox), sandbox.address());
     let hanging = tokio::spawn(async move { client.release(&["i-1"]).await });
     timeout(PATIENCE, sandbox.until_calls(1)).await.unwrap();
     timeout(PATIENCE, sandbox.stop()).await.unwrap().unwrap();
-    assert_error(timeout(PATIENCE, hanging).await.unwrap().unwrap(), 503, "ServiceUnavailable");
+    assert_error(timeout(PATIENCE, hanging).await.unwrap().unwrap(), 500, "InternalError");
     assert!(TcpStream::connect(address).await.is_err());
 }
 
@@ -176,16 +170,16 @@ async fn the_ledger_is_shown_only_by_a_sandbox_that_was_told_to() {
         let (status, counts) = read(client.http.get(url("counts")).send().await.unwrap()).await;
         assert_eq!(status == StatusCode::OK, admin);
         assert_eq!(counts["IdsReleased"] == 1, admin);
-        let (_, ledger) = read(client.http.get(url("ledger")).send().await.unwrap()).await;
-        assert_eq!(ledger["Calls"][0]["InstanceIds"][0] == "i-1" && ledger["Released"]["i-1"] == 0, admin);
+        let (_, calls) = read(client.http.get(url("calls")).send().await.unwrap()).await;
+        assert_eq!(calls["Calls"][0]["InstanceIds"][0] == "i-1", admin);
     }
 }
 
 #[tokio::test]
 async fn impossible_settings_are_refused_by_name() {
-    let faults = Faults { hang: 2.0, ..Faults::default() };
+    let faults = faults(&["hang share=2"]);
     let problem = Sandbox::start(SandboxSettings { faults, ..any_time() }).await.err().unwrap();
-    assert!(problem.to_string().contains("Hang"), "{problem}");
+    assert!(problem.to_string().starts_with("faults[0].share is 2"), "{problem}");
 }
 
 #[tokio::test]
@@ -202,6 +196,8 @@ async fn every_request_recorded_from_the_vendors_sdks_is_served_byte_for_byte() 
             access_keys: vec![AccessKey {
                 id: text("/credentials/access_key_id").into(),
                 secret: text("/credentials/access_key_secret").into(),
+                security_token: vector.pointer("/credentials/security_token").and_then(Value::as_str).map(Into::into),
+                ..AccessKey::default()
             }],
             ..any_time()
         })
@@ -224,6 +220,14 @@ async fn every_request_recorded_from_the_vendors_sdks_is_served_byte_for_byte() 
 /// Settings that take the fixed date of [`Client`] and of the recordings.
 fn any_time() -> SandboxSettings {
     SandboxSettings { check_clock: false, ..SandboxSettings::default() }
+}
+
+fn faults(lines: &[&str]) -> Vec<FaultRule> {
+    lines.iter().map(|line| line.parse().expect("a fault")).collect()
+}
+
+fn instances(lines: &[&str]) -> Vec<InstanceRule> {
+    lines.iter().map(|line| line.parse().expect("a rule")).collect()
 }
 
 async fn start(settings: SandboxSettings) -> Sandbox {

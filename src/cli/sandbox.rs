@@ -1,145 +1,146 @@
 //! `bulkrelease sandbox`: serve a `ReleaseInstance` API that releases nothing real.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals;
 use crate::config::parse_duration;
-use crate::sandbox::{AccessKey, Faults, InstanceRules, Sandbox, SandboxSettings};
+use crate::sandbox::{AccessKey, FaultRule, InstanceRule, Sandbox, SandboxSettings};
+
+const EXAMPLES: &str = "\
+Examples:
+  bulkrelease sandbox --admin
+      any id can be released once; what happened: curl http://127.0.0.1:9470/_sandbox/calls
+  bulkrelease sandbox --calls-per-second 10 --retry-after --latency 20ms --latency-p99 200ms
+      a quota, and answers as slow as a real service's
+  bulkrelease sandbox --instances 'i-gone-* state=gone' --instances 'i-locked-* state=locked' --instances 'i-{00000..99999}'
+      the first rule that matches an id describes it; what no rule names does not exist
+  bulkrelease sandbox --fault 'internal-error share=0.05 lands=true' --fault 'reset every=100' --fault 'hang ids=i-slow-*'
+      calls that fail, with lands=true after they took effect
+  bulkrelease sandbox --file config/sandbox.toml
+      accounts that are no VNO, RAM users with policies, temporary credentials, and all of the above
+
+Answers of --fault: honest (with latency=...), internal-error, service-unavailable, concurrent-operate, throttled, token-expired,
+key-inactive, hang, reset, truncated, empty, html, html-error, contradictory, failure-as-success, redirect, slow-body,
+wrong-content-type. Keys: share, every, ids, from, until, action, lands, latency, latency_p99, hang_for.";
 
 /// Serve a ReleaseInstance API to rehearse against. It releases nothing real.
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct SandboxCommand {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9470")]
-    pub listen: SocketAddr,
+    /// A settings file, such as config/sandbox.toml; a flag wins over it, a repeatable one replaces its list
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 
-    /// An access key that may call; repeat it for more accounts, each with a quota of its own
-    #[arg(long = "access-key", value_name = "ID:SECRET", default_value = "sandbox:sandbox")]
-    pub access_keys: Vec<AccessKey>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:9470]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
 
-    /// Accept requests of any time, such as recorded ones
-    #[arg(long)]
-    pub any_time: bool,
+    /// Show what happened, and take orders, at /_sandbox/: from whoever asks
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub admin: Option<bool>,
 
-    /// Show what happened to whoever asks, at /_sandbox/counts and /_sandbox/ledger
-    #[arg(long)]
-    pub admin: bool,
+    /// Refuse requests that are not of the last or next 15 minutes, such as recorded ones [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub check_clock: Option<bool>,
 
-    /// The quota of each account; none without it
+    /// A batch with one bad id releases nothing (true), or its good ids (false) [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub atomic: Option<bool>,
+
+    /// Name the bad ids in a refusal
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub name_ids: Option<bool>,
+
+    /// The quota of each parent account, for each operation; none without it
     #[arg(long, value_name = "RATE")]
     pub calls_per_second: Option<f64>,
 
     /// Tell a throttled caller how long to wait (x-acs-retry-after)
-    #[arg(long)]
-    pub retry_after: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub retry_after: Option<bool>,
 
-    /// How long an answer takes
-    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = parse_duration)]
-    pub latency: Duration,
+    /// How long an answer takes: the median, if there is a --latency-p99 [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub latency: Option<Duration>,
 
-    /// Up to this much more, different for each call
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_duration)]
-    pub jitter: Duration,
+    /// What one answer in a hundred takes longer than
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub latency_p99: Option<Duration>,
 
-    /// Ids that begin so never existed
-    #[arg(long, value_name = "PREFIX")]
-    pub gone_prefix: Option<String>,
+    /// Decides which calls fail, and how long each takes [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
 
-    /// Ids that begin so belong to another account
-    #[arg(long, value_name = "PREFIX")]
-    pub foreign_prefix: Option<String>,
+    /// An access key that may call, repeatable; each account has a quota of its own [default: sandbox:sandbox]
+    #[arg(long = "access-key", value_name = "ID:SECRET[@ACCOUNT]")]
+    pub access_keys: Vec<AccessKey>,
 
-    /// Ids that begin so can't be released in their state
-    #[arg(long, value_name = "PREFIX")]
-    pub locked_prefix: Option<String>,
+    /// What instances there are, repeatable: an id, a prefix* or a range, then state=, owner=, product=,
+    /// subscription_type=, region= [default: every id exists]
+    #[arg(long, value_name = "RULE")]
+    pub instances: Vec<InstanceRule>,
 
-    /// Release the good ids of a batch that is refused for a bad one
-    #[arg(long)]
-    pub not_atomic: bool,
+    /// Instances one by one: CSV with InstanceId, Owner, ProductCode, SubscriptionType, Region, State
+    #[arg(long, value_name = "FILE")]
+    pub instances_file: Option<PathBuf>,
 
-    /// Name the bad ids in a refusal
-    #[arg(long)]
-    pub name_ids: bool,
-
-    /// The share of calls answered with 503, nothing done
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub service_unavailable: f64,
-
-    /// The share of calls answered with 500, nothing done
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub internal_error: f64,
-
-    /// The share of calls that take effect and are answered with 500
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub ghost_error: f64,
-
-    /// The share of calls that take effect and are not answered in time
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub ghost_hang: f64,
-
-    /// The share of calls that do nothing and are not answered in time
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub hang: f64,
-
-    /// How long a hanging call hangs
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
-    pub hang_for: Duration,
-
-    /// Decides which calls fail, and how long each takes
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub seed: u64,
+    /// How calls fail, repeatable: an answer, then share=, every=, ids=, from=, until=, action=, lands=...
+    #[arg(long = "fault", value_name = "RULE")]
+    pub faults: Vec<FaultRule>,
 }
 
 impl SandboxCommand {
     /// Serves until SIGINT or SIGTERM.
     pub async fn run(self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let listen = self.listen;
-        let settings = self.into_settings();
+        let stop = signals::stop()?;
+        let settings = self.into_settings()?;
         let keys = settings.access_keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");
-        let sandbox = Sandbox::start(settings).await.with_context(|| format!("the sandbox can't start at {listen}"))?;
+        let sandbox = Sandbox::start(settings).await.context("the sandbox can't start")?;
         say!("sandbox: http://{} (access key: {keys}); nothing real is released", sandbox.address());
-        let end = async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        sandbox.serve_until(end).await.context("the sandbox failed")
+        sandbox.serve_until(stop).await.context("the sandbox failed")
     }
 
-    fn into_settings(self) -> SandboxSettings {
-        SandboxSettings {
-            listen: self.listen,
-            access_keys: self.access_keys,
-            check_clock: !self.any_time,
-            admin: self.admin,
-            calls_per_second: self.calls_per_second,
-            retry_after: self.retry_after,
-            latency: self.latency,
-            jitter: self.jitter,
-            instances: InstanceRules {
-                gone_prefix: self.gone_prefix,
-                foreign_prefix: self.foreign_prefix,
-                locked_prefix: self.locked_prefix,
-                atomic: !self.not_atomic,
-                name_ids: self.name_ids,
-            },
-            faults: Faults {
-                service_unavailable: self.service_unavailable,
-                internal_error: self.internal_error,
-                ghost_error: self.ghost_error,
-                ghost_hang: self.ghost_hang,
-                hang: self.hang,
-                hang_for: self.hang_for,
-            },
-            seed: self.seed,
+    fn into_settings(self) -> anyhow::Result<SandboxSettings> {
+        let mut settings: SandboxSettings = match &self.file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("the settings file {} can't be read", file.display()))?;
+                SandboxSettings::parse(file, &text)?
+            }
+            None => "".parse()?,
+        };
+        fn lay<T>(over: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *over = value;
+            }
         }
+        fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+            (!list.is_empty()).then_some(list)
+        }
+        // An account that only a flag names needs no other word.
+        for key in &self.access_keys {
+            settings.accounts.entry(key.account.clone()).or_default();
+        }
+        lay(&mut settings.listen, self.listen);
+        lay(&mut settings.admin, self.admin);
+        lay(&mut settings.check_clock, self.check_clock);
+        lay(&mut settings.atomic, self.atomic);
+        lay(&mut settings.name_ids, self.name_ids);
+        lay(&mut settings.calls_per_second, self.calls_per_second.map(Some));
+        lay(&mut settings.retry_after, self.retry_after);
+        lay(&mut settings.latency, self.latency);
+        lay(&mut settings.latency_p99, self.latency_p99.map(Some));
+        lay(&mut settings.seed, self.seed);
+        lay(&mut settings.access_keys, some(self.access_keys));
+        lay(&mut settings.instances, some(self.instances));
+        lay(&mut settings.instances_file, self.instances_file.map(Some));
+        lay(&mut settings.faults, some(self.faults));
+        Ok(settings)
     }
 }
 
@@ -149,51 +150,83 @@ mod tests {
 
     use super::*;
 
-    fn settings_of(line: &str) -> SandboxSettings {
+    fn settings_of(words: &[&str]) -> SandboxSettings {
         let command = SandboxCommand::augment_args(Command::new("sandbox"));
-        let matches = command.try_get_matches_from(line.split_whitespace()).unwrap();
-        SandboxCommand::from_arg_matches(&matches).unwrap().into_settings()
+        let matches = command.try_get_matches_from([&["sandbox"], words].concat()).unwrap();
+        SandboxCommand::from_arg_matches(&matches).unwrap().into_settings().unwrap()
     }
 
     #[test]
     fn without_flags_a_sandbox_is_orderly_and_keeps_the_clock() {
-        let settings = settings_of("sandbox");
-        assert_eq!(settings.access_keys[0].id, "sandbox");
-        assert_eq!((settings.latency, settings.calls_per_second), (Duration::from_millis(20), None));
-        assert_eq!((settings.faults, settings.instances), (Faults::default(), InstanceRules::default()));
-        assert!(settings.check_clock && !settings.admin && !settings.retry_after);
+        let settings = settings_of(&[]);
+        let expected = SandboxSettings { listen: "127.0.0.1:9470".parse().unwrap(), ..SandboxSettings::default() };
+        assert_eq!(format!("{settings:?}"), format!("{expected:?}"));
     }
 
     #[test]
     fn every_flag_reaches_the_sandbox() {
-        let settings = settings_of(
-            "sandbox --listen 127.0.0.1:0 --access-key a:1 --access-key b:2:3 --any-time --admin --calls-per-second 2.5 \
-             --retry-after --latency 1s --jitter 5ms --gone-prefix g- --foreign-prefix f- --locked-prefix l- --not-atomic \
-             --name-ids --service-unavailable 0.1 --internal-error 0.2 --ghost-error 0.3 --ghost-hang 0.15 --hang 0.05 \
-             --hang-for 2m --seed 9",
-        );
-        assert_eq!(settings.listen.port(), 0);
-        assert_eq!(settings.access_keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        assert!(!settings.check_clock && settings.admin && settings.retry_after);
-        assert_eq!((settings.calls_per_second, settings.seed), (Some(2.5), 9));
-        assert_eq!((settings.latency, settings.jitter), (Duration::from_secs(1), Duration::from_millis(5)));
-        let prefix = |text: &str| Some(text.to_owned());
-        let instances = InstanceRules {
-            gone_prefix: prefix("g-"),
-            foreign_prefix: prefix("f-"),
-            locked_prefix: prefix("l-"),
+        let settings = settings_of(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--access-key",
+            "a:1",
+            "--access-key",
+            "b:2:3@other",
+            "--check-clock=false",
+            "--admin",
+            "--calls-per-second",
+            "2.5",
+            "--retry-after",
+            "--latency",
+            "1s",
+            "--latency-p99",
+            "2s",
+            "--atomic=false",
+            "--name-ids=true",
+            "--seed",
+            "9",
+            "--instances",
+            "i-gone-* state=gone",
+            "--instances",
+            "*",
+            "--instances-file",
+            "i.csv",
+            "--fault",
+            "reset share=0.1 lands=true",
+            "--fault",
+            "hang",
+        ]);
+        let second = Duration::from_secs(1);
+        let expected = SandboxSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            admin: true,
+            check_clock: false,
             atomic: false,
             name_ids: true,
+            calls_per_second: Some(2.5),
+            retry_after: true,
+            latency: second,
+            latency_p99: Some(2 * second),
+            seed: 9,
+            accounts: ["default", "other"].map(|name| (name.to_owned(), Default::default())).into(),
+            access_keys: ["a:1", "b:2:3@other"].map(|key| key.parse().unwrap()).into(),
+            instances: ["i-gone-* state=gone", "*"].map(|rule| rule.parse().unwrap()).into(),
+            instances_file: Some("i.csv".into()),
+            faults: ["reset share=0.1 lands=true", "hang"].map(|rule| rule.parse().unwrap()).into(),
         };
-        assert_eq!(settings.instances, instances);
-        let faults = Faults {
-            service_unavailable: 0.1,
-            internal_error: 0.2,
-            ghost_error: 0.3,
-            ghost_hang: 0.15,
-            hang: 0.05,
-            hang_for: Duration::from_secs(120),
-        };
-        assert_eq!(settings.faults, faults);
+        assert_eq!(format!("{settings:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_leaves_the_rest_of_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "latency = '5s'\nseed = 3\nadmin = true\n[[faults]]\nanswer = 'hang'\n[[instances]]\nids = 'i-*'";
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = settings_of(&["--file", path, "--latency", "1s", "--admin=false", "--fault", "reset"]);
+        assert_eq!((settings.latency, settings.seed, settings.admin), (Duration::from_secs(1), 3, false));
+        assert_eq!(settings.faults, ["reset".parse().unwrap()]);
+        assert_eq!(settings.instances, ["i-*".parse().unwrap()]);
+        assert_eq!(settings.listen.port(), 9470);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::Table;
 
 use super::{ConfigError, Settings};
@@ -10,10 +11,17 @@ use super::{ConfigError, Settings};
 pub(super) fn read(file: &Path) -> Result<Table, ConfigError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| ConfigError::at(file.display(), format!("can't read the settings file: {error}")))?;
-    parse(file, &text)
+    table(file, &text)
 }
 
-fn parse(file: &Path, text: &str) -> Result<Table, ConfigError> {
+fn table(file: &Path, text: &str) -> Result<Table, ConfigError> {
+    // Only the text knows lines and columns, so it becomes settings once before the layers are laid over it.
+    parse::<Settings>(file, text)?;
+    text.parse().map_err(|error: toml::de::Error| ConfigError::at(file.display(), error.message()))
+}
+
+/// Reads a text that holds nothing but known settings of the right types. The file's name is for the error.
+pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, ConfigError> {
     let malformed = |path: Option<String>, error: toml::de::Error| {
         let location = match error.span() {
             Some(span) => {
@@ -30,10 +38,8 @@ fn parse(file: &Path, text: &str) -> Result<Table, ConfigError> {
         ConfigError::at(location, problem)
     };
     let deserializer = toml::Deserializer::parse(text).map_err(|error| malformed(None, error))?;
-    // Only the text knows lines and columns, so it becomes settings once before the layers are laid over it.
-    serde_path_to_error::deserialize::<_, Settings>(deserializer)
-        .map_err(|error| malformed(Some(error.path().to_string()), error.into_inner()))?;
-    text.parse().map_err(|error| malformed(None, error))
+    serde_path_to_error::deserialize(deserializer)
+        .map_err(|error| malformed(Some(error.path().to_string()), error.into_inner()))
 }
 
 /// Line and column of a byte, both counted from 1, the column in characters.
@@ -63,7 +69,7 @@ mod tests {
             ("# ünïcode\n[broker] x", "s.toml:2:10: "),
         ];
         for (text, expected) in cases {
-            let error = parse(Path::new("s.toml"), text).expect_err(text).to_string();
+            let error = table(Path::new("s.toml"), text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
             assert!(!error.contains('\n'), "{error}");
         }
@@ -72,14 +78,14 @@ mod tests {
     #[test]
     fn a_line_with_a_password_is_not_quoted_in_an_error() {
         for line in ["urls = \"amqp://u:secret@h\"", "url = \"amqp://u:secret@h", "url = amqp://u:secret@h"] {
-            let error = parse(Path::new("s.toml"), &format!("[broker]\n{line}\n")).expect_err(line);
+            let error = table(Path::new("s.toml"), &format!("[broker]\n{line}\n")).expect_err(line);
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         }
         let misplaced = "broker = 'amqp://u:secret@h'";
-        let error = parse(Path::new("s.toml"), misplaced).expect_err(misplaced);
+        let error = table(Path::new("s.toml"), misplaced).expect_err(misplaced);
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         let pasted = "[accounts.default]\ncredentials = \"LTAI:secret\"";
-        let error = parse(Path::new("s.toml"), pasted).expect_err(pasted);
+        let error = table(Path::new("s.toml"), pasted).expect_err(pasted);
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
 

@@ -3,7 +3,7 @@
 
 mod assignment;
 mod check;
-mod duration;
+pub(crate) mod duration;
 mod endpoint;
 #[cfg(test)]
 mod example;
@@ -17,6 +17,7 @@ mod settings;
 pub use check::{Violation, check};
 pub use duration::parse as parse_duration;
 pub use endpoint::endpoint;
+pub(crate) use file::parse as parse_file;
 pub use keys::{Leaf, leaves};
 pub use layers::{ConfigError, Loaded, environment, load};
 pub use origin::Origin;

@@ -13,6 +13,8 @@ mod job;
 mod job_id;
 mod message;
 mod outcome;
+mod place;
+mod remainder;
 mod result;
 mod verdict;
 
@@ -26,8 +28,13 @@ pub use job::{Job, KIND as JOB_KIND, MalformedJob};
 pub use job_id::JobId;
 pub use message::{Message, Properties, header};
 pub use outcome::{Evidence, InstanceOutcome, Outcome};
+pub use place::{Doubt, Open, Place};
+pub use remainder::{KIND as REMAINDER_KIND, Remainder};
 pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status, result_id};
-pub use verdict::{Refusal, Verdict};
+pub use verdict::{Class, ReadBack, Refusal, Verdict};
+
+/// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
+const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
 
 /// The queue of jobs, and the fanout exchange through which they come back to it.
 pub const JOBS: &str = "release.jobs";

@@ -1,24 +1,42 @@
-//! A `ReleaseInstance` server to rehearse against: signatures, quota, refusals and failures as the real one has them,
-//! and a ledger of what really happened, which no client ever gets from the real one.
+//! A `ReleaseInstance` server to rehearse against: protocol, authorisation, parameters, quota and errors as the real one has
+//! them, failures as networks have them, and a ledger of what really happened, which no client ever gets from the real
+//! one.
 //!
-//! Written from the API's side of the wire: of bulkrelease it shares the signatures and the limit of 100, and nothing
-//! else, so that the two can't be wrong alike.
+//! Written from the API's side of the wire: of bulkrelease it shares the signatures, the limit of 100 and the way durations
+//! are written, and nothing else, so that the two can't be wrong alike. Follow one request: `connection` -> `server` ->
+//! `request` -> `gateway` -> `state` (quota, fault) -> `operations` (policy, parameters, inventory) -> `ledger` -> `answer`
+//! -> `delivery`.
+//!
+//! Where the vendor is silent a decision was needed; it says "judged" where it stands.
 
+mod accounts;
+mod admin;
 mod answer;
 mod call;
+mod connection;
+mod delivery;
+mod duration;
 mod faults;
+mod gateway;
 mod inventory;
+mod latency;
 mod ledger;
 mod nonces;
+mod one_line;
+mod operations;
+mod policy;
 mod quota;
+mod refusal;
 mod request;
 mod server;
 mod settings;
 mod state;
 
-pub use call::Call;
-pub use faults::{Fault, Faults};
-pub use inventory::InstanceRules;
+pub use accounts::{AccessKey, ParentAccount};
+pub use call::{Action, Call};
+pub use faults::{FaultAnswer, FaultRule};
+pub use inventory::{IdPattern, InstanceRule, InstanceState};
 pub use ledger::{CallRecord, Counts, Ledger};
-pub use server::Sandbox;
-pub use settings::{AccessKey, SandboxSettings};
+pub use policy::Policy;
+pub use server::{Sandbox, StartError};
+pub use settings::{InvalidSettings, SandboxSettings};

@@ -7,25 +7,28 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{Request as HttpRequest, State as Extract};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, Request as HttpRequest, State as Extract};
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::{MethodFilter, get, on};
-use axum::serve::ListenerExt;
+use axum::routing::{MethodFilter, on};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
-use super::answer::{Refusal, json, render};
+use super::answer::{Envelope, Reply};
 use super::call::Call;
+use super::connection::{Connections, Reset};
+use super::gateway::{Moment, admit};
 use super::ledger::{Counts, Ledger};
+use super::refusal::Refusal;
 use super::request::{Request, host};
-use super::settings::SandboxSettings;
-use super::state::{Decision, State};
+use super::settings::{InvalidSettings, SandboxSettings};
+use super::state::{Decision, Fixed, State};
+use super::{admin, delivery};
 
 /// A form with 100 of the longest ids has a tenth of this.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -41,37 +44,49 @@ pub struct Sandbox {
     stopping: DropGuard,
 }
 
-struct Shared {
-    settings: SandboxSettings,
+/// Why a sandbox doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Settings(#[from] InvalidSettings),
+    #[error("listen {address} can't be had: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+}
+
+/// What every request works on.
+pub(super) struct Shared {
+    pub fixed: Fixed,
     state: Mutex<State>,
-    /// How many calls were decided.
+    started: Instant,
+    /// How many calls to release were decided.
     calls: watch::Sender<u64>,
     stopping: CancellationToken,
 }
 
 impl Sandbox {
     /// Binds and serves.
-    pub async fn start(settings: SandboxSettings) -> io::Result<Self> {
-        settings.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
-        let listener = TcpListener::bind(settings.listen).await?;
-        let address = listener.local_addr()?;
-        let stopping = CancellationToken::new();
+    pub async fn start(settings: SandboxSettings) -> Result<Self, StartError> {
+        let fixed = Fixed::new(settings)?;
+        let listen = fixed.settings.listen;
+        let failed = |source| StartError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (stopping, started) = (CancellationToken::new(), Instant::now());
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(&settings, Instant::now())),
-            settings,
+            state: Mutex::new(State::new(&fixed, started, Timestamp::now())),
+            fixed,
+            started,
             calls: watch::Sender::new(0),
             stopping: stopping.clone(),
         });
         let mut routes = Router::new().route("/", on(MethodFilter::POST.or(MethodFilter::GET), answer_call));
-        if shared.settings.admin {
-            routes = routes.route("/_sandbox/counts", get(show_counts)).route("/_sandbox/ledger", get(show_ledger));
+        if shared.fixed.settings.admin {
+            routes = routes.nest("/_sandbox", admin::routes());
         }
-        let routes = routes.fallback(no_such_api).with_state(Arc::clone(&shared));
-        let listener = listener.tap_io(|stream| {
-            // Only costs speed where it fails.
-            stream.set_nodelay(true).ok();
-        });
-        let server = axum::serve(listener, routes).with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let service =
+            routes.fallback(no_such_api).with_state(Arc::clone(&shared)).into_make_service_with_connect_info::<Reset>();
+        let server =
+            axum::serve(Connections(listener), service).with_graceful_shutdown(stopping.clone().cancelled_owned());
         let task = tokio::spawn(async move { server.await });
         Ok(Self { address, shared, task, stopping: stopping.drop_guard() })
     }
@@ -90,7 +105,7 @@ impl Sandbox {
         self.shared.state().ledger.counts.clone()
     }
 
-    /// Waits until this many calls have taken effect, answered or not.
+    /// Waits until this many calls to release have taken effect, answered or not.
     pub async fn until_calls(&self, count: u64) {
         let mut calls = self.shared.calls.subscribe();
         // The sender lives as long as `self` does, so this can't fail.
@@ -121,58 +136,62 @@ impl Sandbox {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As if the sandbox had just started, but for the tokens that have expired.
+    pub(super) fn reset(&self) {
+        *self.state() = State::new(&self.fixed, Instant::now(), Timestamp::now());
+        self.calls.send_replace(0);
+    }
+
     fn decide(&self, head: &Parts, body: &[u8]) -> Decision {
-        let now = self.settings.check_clock.then(Timestamp::now);
-        let known = Request::read(head, body).and_then(|request| {
-            let caller = request.caller(&self.settings.access_keys, now)?;
-            let (call, unfit) = Call::read(request.parameters());
+        let settings = &self.fixed.settings;
+        let now = settings.check_clock.then(Timestamp::now);
+        let moment = Moment { now, running: self.started.elapsed() };
+        let decided = Request::read(head, body).and_then(|request| {
+            let caller = admit(&request, &self.fixed.keys, moment)?;
+            let call = Call::read(caller.action, &request.parameters);
             let mut state = self.state();
-            let decision = state.decide(&self.settings, &caller, call, unfit, Instant::now());
+            let decision = state.decide(&self.fixed, &caller, call, Instant::now());
             self.calls.send_replace(state.ledger.counts.calls);
             Ok(decision)
         });
-        known.unwrap_or_else(|refusal| {
-            self.state().ledger.counts.unauthentic += 1;
-            Decision { answer: Err(refusal), delay: self.settings.latency }
-        })
+        decided.unwrap_or_else(|refusal| self.state().turn_away(settings, refusal))
     }
 }
 
-async fn answer_call(Extract(shared): Extract<Arc<Shared>>, request: HttpRequest) -> Response {
+async fn answer_call(
+    Extract(shared): Extract<Arc<Shared>>,
+    ConnectInfo(reset): ConnectInfo<Reset>,
+    request: HttpRequest,
+) -> Response {
     let (head, body) = request.into_parts();
     let Ok(Ok(body)) = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await else {
         let refusal = Refusal::bad_request("InvalidParameter", "The body is too large, too slow or cut off.");
-        return render(&Err(refusal), host(&head.headers));
+        return refused(refusal, host(&head.headers));
     };
-    let Decision { answer, delay } = shared.decide(&head, &body);
+    let Decision { request_id, reply, fault, delay } = shared.decide(&head, &body);
     if !delay.is_zero() {
         tokio::select! {
             () = sleep(delay) => {}
             () = shared.stopping.cancelled() => {}
         }
     }
-    render(&answer, host(&head.headers))
+    let envelope = reply.map(|reply| Envelope::of(&reply, request_id, host(&head.headers)));
+    match (envelope, fault) {
+        (Some(envelope), Some(fault)) => delivery::spoilt(envelope, &fault, &shared.stopping),
+        (Some(envelope), None) => delivery::whole(envelope),
+        (None, Some(fault)) => delivery::foreign(fault.answer, &reset),
+        (None, None) => refused(Refusal::internal_error(), host(&head.headers)),
+    }
 }
 
 async fn no_such_api(request: HttpRequest) -> Response {
-    let refusal = Refusal::new(
-        StatusCode::NOT_FOUND,
-        "InvalidApi.NotFound",
-        "Specified api is not found, please check your url and method.",
-    );
-    render(&Err(refusal), host(request.headers()))
+    refused(Refusal::no_such_api(), host(request.headers()))
 }
 
-async fn show_counts(Extract(shared): Extract<Arc<Shared>>) -> Response {
-    let counts = shared.state().ledger.counts.clone();
-    json(StatusCode::OK, &counts)
-}
-
-async fn show_ledger(Extract(shared): Extract<Arc<Shared>>) -> Response {
-    let ledger = shared.state().ledger.clone();
-    json(StatusCode::OK, &ledger)
+fn refused(refusal: Refusal, host: &str) -> Response {
+    delivery::whole(Envelope::of(&Reply::Refused(refusal), Uuid::new_v4(), host))
 }

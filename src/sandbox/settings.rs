@@ -1,94 +1,152 @@
-//! What a sandbox pretends to be: its accounts, instances, quota, speed and failures.
+//! What a sandbox pretends to be: its accounts, instances, quota, speed and failures. Read from a TOML file, or written in
+//! Rust. It must not know how any of it is carried out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use serde::Deserialize;
 
-use super::faults::Faults;
-use super::inventory::InstanceRules;
+use super::accounts::{AccessKey, ParentAccount};
+use super::faults::FaultRule;
+use super::inventory::InstanceRule;
+use crate::config::ConfigError;
 
-/// Everything that a sandbox can be told.
-#[derive(Debug, Clone)]
+/// The account of an access key that names none.
+pub(super) const DEFAULT_ACCOUNT: &str = "default";
+
+/// Everything that a sandbox can be told. The defaults: one VNO account with the key `sandbox`/`sandbox`, no quota, no
+/// faults, and every id names an instance that can be released once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SandboxSettings {
-    /// Port 0 takes a free one.
+    /// Port 0 takes a free one, and is the default in Rust; in a file that is `127.0.0.1:9470`.
+    #[serde(default = "well_known")]
     pub listen: SocketAddr,
-    /// Each is a parent account, with a quota of its own.
-    pub access_keys: Vec<AccessKey>,
+    /// Serve `/_sandbox/` to whoever asks.
+    pub admin: bool,
     /// Whether a request's time must be near ours.
     pub check_clock: bool,
-    /// Serve the ledger under `/_sandbox/` to whoever asks.
-    pub admin: bool,
-    /// For each account, with a burst of one second; `None` never throttles.
+    /// A batch with a bad id releases nothing. If not, it releases its good ids, and is refused all the same.
+    pub atomic: bool,
+    /// Name the bad ids in a refusal.
+    pub name_ids: bool,
+    /// For each account and each operation, with a burst of one second; `None` never throttles.
     pub calls_per_second: Option<f64>,
     /// Tell a throttled caller how long to wait.
     pub retry_after: bool,
-    /// Between what a call does and its answer.
+    /// Between what a call does and its answer: the median, if there is a `latency_p99`.
+    #[serde(with = "crate::config::duration")]
     pub latency: Duration,
-    /// Up to this much more, different for each call.
-    pub jitter: Duration,
-    pub instances: InstanceRules,
-    pub faults: Faults,
+    /// What one answer in a hundred takes longer than; between the two, times are spread log-normally.
+    #[serde(with = "super::duration")]
+    pub latency_p99: Option<Duration>,
     /// The same seed fails the same calls, counted in the order of their arrival.
     pub seed: u64,
+    /// Parent accounts by name.
+    pub accounts: BTreeMap<String, ParentAccount>,
+    pub access_keys: Vec<AccessKey>,
+    /// The first rule that matches an id describes its instance. Without a rule and without a file, every id exists.
+    pub instances: Vec<InstanceRule>,
+    /// CSV with a header: `InstanceId,Owner,ProductCode,SubscriptionType,Region,State`. Asked after the rules.
+    pub instances_file: Option<PathBuf>,
+    /// The first rule that strikes a call decides how it fails.
+    pub faults: Vec<FaultRule>,
+}
+
+fn well_known() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 9470))
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            access_keys: vec![AccessKey::default()],
-            check_clock: true,
             admin: false,
+            check_clock: true,
+            atomic: true,
+            name_ids: false,
             calls_per_second: None,
             retry_after: false,
             latency: Duration::ZERO,
-            jitter: Duration::ZERO,
-            instances: InstanceRules::default(),
-            faults: Faults::default(),
+            latency_p99: None,
             seed: 0,
+            accounts: [(DEFAULT_ACCOUNT.to_owned(), ParentAccount::default())].into(),
+            access_keys: vec![AccessKey::default()],
+            instances: Vec::new(),
+            instances_file: None,
+            faults: Vec::new(),
         }
+    }
+}
+
+/// Settings that can't work: which, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {problem}")]
+pub struct InvalidSettings {
+    /// As in the file: `access_keys[1].account`.
+    pub setting: String,
+    pub problem: String,
+}
+
+impl InvalidSettings {
+    pub(super) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: setting.into(), problem: problem.into() }
     }
 }
 
 impl SandboxSettings {
+    /// Reads a settings file's text; errors name the place in `file`. What the settings say together is checked when a
+    /// sandbox starts.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        crate::config::parse_file(file, text)
+    }
+
     /// Refuses what could never work, naming the setting.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), InvalidSettings> {
         if self.access_keys.is_empty() {
-            return Err("access_keys is empty: name at least one, or no call can be signed".to_owned());
+            return Err(InvalidSettings::new("access_keys", "is empty: name at least one, or no call can be signed"));
         }
-        match self.calls_per_second {
-            Some(rate) if !(0.001..=1_000_000.0).contains(&rate) => {
-                Err(format!("calls_per_second is {rate}: choose 0.001 to 1000000, or leave it out"))
+        check_rate("calls_per_second", self.calls_per_second)?;
+        super::latency::check("latency_p99", self.latency, self.latency_p99)?;
+        for (name, account) in &self.accounts {
+            check_rate(&format!("accounts.{name}.calls_per_second"), account.calls_per_second)?;
+        }
+        let mut ids = BTreeSet::new();
+        for (index, key) in self.access_keys.iter().enumerate() {
+            let setting = format!("access_keys[{index}]");
+            key.check(&setting)?;
+            if !ids.insert(&key.id) {
+                return Err(InvalidSettings::new(setting + ".id", format!("repeats {:?}: each id once", key.id)));
             }
-            _ => self.faults.check(),
+            if !self.accounts.contains_key(&key.account) {
+                let problem = format!("is {:?}, which is no account here: add [accounts.{0}]", key.account);
+                return Err(InvalidSettings::new(setting + ".account", problem));
+            }
         }
+        for (index, rule) in self.instances.iter().enumerate() {
+            rule.check(&format!("instances[{index}]"))?;
+        }
+        super::faults::check(&self.faults)
     }
 }
 
-/// An access key that may call, written `ID:SECRET`.
-#[derive(Debug, Clone)]
-pub struct AccessKey {
-    pub id: String,
-    pub secret: SecretString,
-}
-
-impl Default for AccessKey {
-    fn default() -> Self {
-        Self { id: "sandbox".to_owned(), secret: "sandbox".into() }
+fn check_rate(setting: &str, rate: Option<f64>) -> Result<(), InvalidSettings> {
+    match rate {
+        Some(rate) if !(0.001..=1_000_000.0).contains(&rate) => {
+            Err(InvalidSettings::new(setting, format!("is {rate}: choose 0.001 to 1000000, or leave it out")))
+        }
+        _ => Ok(()),
     }
 }
 
-impl FromStr for AccessKey {
-    type Err = String;
+/// A settings file's text, from nowhere in particular.
+impl FromStr for SandboxSettings {
+    type Err = ConfigError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
-                Ok(Self { id: id.to_owned(), secret: secret.into() })
-            }
-            _ => Err("an access key is written ID:SECRET".to_owned()),
-        }
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(Path::new("settings"), text)
     }
 }

@@ -63,14 +63,14 @@ impl Audit {
         if ledger.counts.violations > 0 {
             disagreements.push(format!("{} calls broke the API's own limits", ledger.counts.violations));
         }
-        let called: usize = ledger.calls.iter().map(|record| record.call.instance_ids.len()).sum();
+        let called: u64 = ledger.times_asked().values().sum();
         Self {
             outcomes,
             jobs: results.len(),
             calls: ledger.counts.calls,
             throttled: ledger.counts.throttled,
             fewest: groups.values().map(|ids| ids.div_ceil(MAX_IDS_PER_CALL)).sum(),
-            fill: called as f64 / (ledger.calls.len().max(1)) as f64,
+            fill: called as f64 / ledger.counts.calls.max(1) as f64,
             disagreements,
         }
     }

@@ -18,7 +18,7 @@ use crate::broker::{Broker, Event, Queue, Settlement, embedded::EmbeddedBroker};
 use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, SafetySettings, Settings};
 use crate::contract::{AccountName, JobResult};
 use crate::ops::{Metrics, OpsServer, Vitals};
-use crate::sandbox::{AccessKey, Faults, InstanceRules, Sandbox, SandboxSettings};
+use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::worker::Worker;
 
 use audit::Audit;
@@ -46,7 +46,7 @@ impl DemoCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let stop = signals::stop()?;
         let folder = tempfile::tempdir().context("no temporary folder")?;
-        let sandbox = Sandbox::start(sandbox_settings(self.seed)).await.context("the sandbox can't start")?;
+        let sandbox = Sandbox::start(sandbox_settings(self.seed)?).await.context("the sandbox can't start")?;
         let broker = Arc::new(EmbeddedBroker::open(&folder.path().join("broker.sqlite"))?);
         broker.declare().await?;
         let orders = jobs::orders(self.seed);
@@ -93,22 +93,25 @@ impl DemoCommand {
     }
 }
 
-fn sandbox_settings(seed: u64) -> SandboxSettings {
-    let prefix = |text: &str| Some(text.to_owned());
-    SandboxSettings {
+fn sandbox_settings(seed: u64) -> anyhow::Result<SandboxSettings> {
+    let instances = [
+        format!("{}* state=gone", jobs::GONE),
+        format!("{}* owner=somebody-else", jobs::FOREIGN),
+        format!("{}* state=locked", jobs::LOCKED),
+        "*".to_owned(),
+    ];
+    let faults =
+        ["service-unavailable share=0.03", "internal-error share=0.02", "internal-error share=0.005 lands=true"];
+    let rule = anyhow::Error::msg::<String>;
+    Ok(SandboxSettings {
         calls_per_second: Some(CALLS_PER_SECOND),
-        latency: Duration::from_millis(20),
-        jitter: Duration::from_millis(30),
-        instances: InstanceRules {
-            gone_prefix: prefix(jobs::GONE),
-            foreign_prefix: prefix(jobs::FOREIGN),
-            locked_prefix: prefix(jobs::LOCKED),
-            ..InstanceRules::default()
-        },
-        faults: Faults { service_unavailable: 0.03, internal_error: 0.02, ghost_error: 0.005, ..Faults::default() },
+        latency: Duration::from_millis(30),
+        latency_p99: Some(Duration::from_millis(80)),
+        instances: instances.iter().map(|line| line.parse().map_err(rule)).collect::<Result<_, _>>()?,
+        faults: faults.iter().map(|line| line.parse().map_err(rule)).collect::<Result<_, _>>()?,
         seed,
         ..SandboxSettings::default()
-    }
+    })
 }
 
 fn worker_settings(sandbox: &Sandbox) -> Settings {
@@ -130,8 +133,9 @@ fn worker_settings(sandbox: &Sandbox) -> Settings {
 }
 
 fn credentials() -> Chain {
-    let AccessKey { id, secret } = AccessKey::default();
-    Chain::fixed(Credential { access_key_id: id, access_key_secret: secret, security_token: None })
+    // The sandbox's default key.
+    let (access_key_id, access_key_secret) = ("sandbox".to_owned(), "sandbox".into());
+    Chain::fixed(Credential { access_key_id, access_key_secret, security_token: None })
 }
 
 /// Reads results as any consumer would, until there is one for each job.
