@@ -3,7 +3,8 @@
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`cli`] | one file a command: worker, enqueue, setup, sandbox, verify, demo, config, healthcheck |
+//! | [`cli`] | one file a command: worker, enqueue, dead, verify, setup, sandbox, demo, config, healthcheck |
+//! | [`dead`] | dead letters: looking, choosing, replaying |
 //! | [`config`] | every setting, typed; defaults < file < environment < flags |
 //! | [`broker`] | takes jobs from a queue, puts results into one, forgets a job only then: RabbitMQ or one SQLite file |
 //! | [`worker`] | the loop that joins the rooms |
@@ -25,6 +26,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod dead;
 pub mod engine;
 pub mod ops;
 pub mod pace;

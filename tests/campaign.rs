@@ -156,7 +156,9 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let troubles = (plan.troubles)(&mut draws);
     let share = sent.len().div_ceil(troubles.len());
     for trouble in troubles {
-        allow.send_modify(|allowed| *allowed += share);
+        // A file must grow to feel that its disk is full.
+        let more = if matches!(trouble, Trouble::DiskFull(_)) { sent.len() } else { share };
+        allow.send_modify(|allowed| *allowed += more);
         field.work_on(draws.u64(10..60)).await;
         let so_far = *results.borrow();
         println!("{:>4} s, {so_far} of {jobs} results: {trouble:?}", begun.elapsed().as_secs());

@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 pub mod config;
+pub mod dead;
 pub mod demo;
 pub mod enqueue;
 pub mod healthcheck;
@@ -48,6 +49,7 @@ Examples:
   bulkrelease sandbox --admin                          a ReleaseInstance API that releases nothing
   bulkrelease setup --set broker.url=amqp://localhost  declare queues and exchanges
   bulkrelease worker --config worker.toml              consume until SIGTERM
+  bulkrelease dead list                                what was given up on, and what to do about it
   bulkrelease enqueue --product ecs --subscription-type PayAsYouGo i-bp1 i-bp2
 
 A setting comes from its default, the file, the environment (BULKRELEASE__BROKER__URL) or --set; the last one wins.
@@ -58,6 +60,7 @@ enum Command {
     Worker(worker::WorkerCommand),
     Enqueue(enqueue::EnqueueCommand),
     Setup(setup::SetupCommand),
+    Dead(dead::DeadCommand),
     Verify(verify::VerifyCommand),
     Sandbox(sandbox::SandboxCommand),
     Demo(demo::DemoCommand),
@@ -85,6 +88,7 @@ impl Cli {
                 Command::Worker(command) => tokio::spawn(command.run(load()?.settings)).await?,
                 Command::Enqueue(command) => command.run(load()?.settings).await,
                 Command::Setup(command) => command.run(load()?.settings).await,
+                Command::Dead(command) => command.run(load()?.settings).await,
                 Command::Verify(command) => command.run(load()?.settings).await,
                 Command::Sandbox(command) => command.run().await,
                 Command::Demo(command) => command.run().await,

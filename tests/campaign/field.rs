@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::Place;
 use crate::orders::{GONE, LOCKED, PROTECTED};
@@ -135,8 +135,16 @@ impl Field {
             Trouble::DiskFull(time) => {
                 let Place::File(disk) = &self.place else { panic!("only a file has a disk here") };
                 if disk.fill() {
-                    sleep(time).await;
+                    let begun = Instant::now();
+                    let complaints = |worker: &Worker| worker.errors().matches("is full").count();
+                    let mut felt = 0;
+                    // The file has room inside for a while.
+                    while felt == 0 && begun.elapsed() < time {
+                        sleep(Duration::from_millis(100)).await;
+                        felt = self.workers.iter().map(complaints).sum();
+                    }
                     disk.free();
+                    println!("       the workers said {felt} times that the disk is full");
                 }
             }
         }

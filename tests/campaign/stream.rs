@@ -21,11 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sends every job, as soon as so many are allowed, until each is confirmed. Answers with those that were sent more than once because
 /// a confirm did not come: they may be there twice, as their producer must expect.
-pub async fn produce(
-    broker: Box<dyn Broker>,
-    sent: Vec<Sent>,
-    mut allowed: watch::Receiver<usize>,
-) -> HashSet<String> {
+pub async fn produce(broker: Box<dyn Broker>, sent: Vec<Sent>, mut allowed: watch::Receiver<usize>) -> HashSet<String> {
     let mut twice = HashSet::new();
     for (index, some) in sent.chunks(AT_A_TIME).enumerate() {
         allowed.wait_for(|allowed| *allowed > index * AT_A_TIME).await.expect("a campaign");
@@ -47,10 +43,14 @@ pub async fn produce(
 }
 
 /// The same by the command line, each time as a process of its own.
-pub async fn produce_by_command(variables: Vec<(String, String)>, sent: Vec<Sent>, over: Duration) -> HashSet<String> {
-    let pause = over / u32::try_from(sent.len() / AT_A_TIME + 1).expect("a small number");
+pub async fn produce_by_command(
+    variables: Vec<(String, String)>,
+    sent: Vec<Sent>,
+    mut allowed: watch::Receiver<usize>,
+) -> HashSet<String> {
     let mut twice = HashSet::new();
-    for some in sent.chunks(AT_A_TIME) {
+    for (index, some) in sent.chunks(AT_A_TIME).enumerate() {
+        allowed.wait_for(|allowed| *allowed > index * AT_A_TIME).await.expect("a campaign");
         let mut open: Vec<&Sent> = some.iter().collect();
         let begun = Instant::now();
         while !open.is_empty() {

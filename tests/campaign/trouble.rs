@@ -27,7 +27,7 @@ pub enum Trouble {
     SlowApi(Duration),
     /// Every node and every worker, one after the other.
     RollingRestart,
-    /// The disk of the embedded broker's file is full indeed.
+    /// The disk of the embedded broker's file is full indeed, until a worker says so, or for so long.
     DiskFull(Duration),
 }
 
@@ -92,7 +92,7 @@ pub fn on_a_file(draws: &mut Rng) -> Vec<Trouble> {
         KillWorker(worker()),
         RestartWorker(worker()),
         PauseWorker(worker(), Duration::from_secs(2)),
-        DiskFull(Duration::from_secs(2)),
+        DiskFull(Duration::from_secs(20)),
         CutApi,
         SilentApi(Duration::from_secs(3)),
     ];

@@ -331,7 +331,7 @@ pub async fn an_ended_watch_is_empty_and_gets_nothing_more(broker: &dyn Broker) 
 }
 
 pub async fn a_look_takes_nothing_and_changes_no_order_however_often(broker: &dyn Broker) {
-    const LETTERS: usize = 300;
+    const LETTERS: usize = 1000;
     for body in numbered(LETTERS) {
         assert_eq!(broker.deposit(vec![message(body)]).await, [Ok(())]);
     }

@@ -23,11 +23,22 @@ impl Results {
     /// Reads on until so many jobs have a result.
     pub async fn until_jobs(&mut self, count: usize) {
         while self.by_job.len() < count {
-            let delivery = delivery(&mut self.subscription).await;
-            let result = parsed(&delivery.message);
-            self.by_job.entry(result.job_id.as_str().to_owned()).or_default().push(result);
-            self.subscription.settle(take(&delivery));
+            self.read().await;
         }
+    }
+
+    /// Reads on until so many results have come, of whatever jobs.
+    pub async fn until_results(&mut self, count: usize) {
+        while self.by_job.values().map(Vec::len).sum::<usize>() < count {
+            self.read().await;
+        }
+    }
+
+    async fn read(&mut self) {
+        let delivery = delivery(&mut self.subscription).await;
+        let result = parsed(&delivery.message);
+        self.by_job.entry(result.job_id.as_str().to_owned()).or_default().push(result);
+        self.subscription.settle(take(&delivery));
     }
 
     /// Stops reading; what was not read stays in the queue. Answers with every result read, by job.

@@ -1,12 +1,16 @@
 //! A look into a queue: everything that is ready is consumed and nothing acknowledged, so that the end of the channel puts
-//! it back. One consumer without a prefetch takes it all, because the broker then returns all of it in its old order; of
-//! what several consumers hold it promises no order.
+//! it back.
+//!
+//! A consumer gets no more than its prefetch while nothing is acknowledged, so each is followed by another one on the same
+//! channel. At the end of a channel the broker returns what each consumer held in its old order, and goes from consumer to
+//! consumer in the order of their tags as long as there are no more than 32 of them (Erlang's small maps). So a look takes
+//! few large pages, and names them in their order. They also bound what lapin may have read ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::BasicConsumeOptions;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::time::{Instant, sleep, timeout};
@@ -21,6 +25,9 @@ use crate::broker::{BrokerError, Look, Queue};
 const SILENCE: Duration = Duration::from_secs(1);
 /// A broker that has messages and sends none for so long is not well.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// How many consumers a look should take.
+const PAGES: u64 = 16;
+const SMALLEST_PAGE: u64 = 100;
 /// How long the messages may take to be back in their queue.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -29,12 +36,7 @@ pub(super) async fn look(server: Arc<Server>, queue: Queue) -> Result<Look, Brok
     let beginning = async {
         let standing = passive_declare(&connection, &queue).await?;
         let channel = connection.create_channel().await?;
-        let (name, tag) = (queue.name().into(), "".into());
-        let consumer = match standing.message_count() {
-            0 => None,
-            _ => Some(channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default()).await?),
-        };
-        Ok((standing, channel, consumer))
+        Ok((standing, channel))
     };
     let begun = match timeout(ANSWER_TIMEOUT, beginning).await {
         Ok(Ok(begun)) => Ok(begun),
@@ -44,16 +46,16 @@ pub(super) async fn look(server: Arc<Server>, queue: Queue) -> Result<Look, Brok
         Ok(Err::<_, lapin::Error>(error)) => Err(server.unreachable(&error)),
         Err(_) => Err(BrokerError::TimedOut(ANSWER_TIMEOUT)),
     };
-    let (standing, channel, consumer) = match begun {
+    let (standing, channel) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             close(&connection).await;
             return Err(error);
         }
     };
-    let (expected, others) = (standing.message_count().into(), standing.consumer_count().into());
+    let (expected, others) = (u64::from(standing.message_count()), standing.consumer_count().into());
     let view = View { server, queue, connection, channel, expected, others };
-    Ok(Look::begin(expected, others, move |sink| view.show(consumer, sink)))
+    Ok(Look::begin(expected, others, move |sink| view.show(sink)))
 }
 
 struct View {
@@ -66,10 +68,9 @@ struct View {
 }
 
 impl View {
-    async fn show(self, consumer: Option<Consumer>, sink: Sink) {
+    async fn show(self, sink: Sink) {
         let mut seen = 0;
-        if let Some(mut consumer) = consumer
-            && let Err(error) = self.show_all(&mut consumer, &sink, &mut seen).await
+        if let Err(error) = self.show_all(&sink, &mut seen).await
             && sink.send(Err(error)).await.is_err()
         {
             tracing::debug!("a look failed that nobody reads any more");
@@ -84,25 +85,63 @@ impl View {
         close(&self.connection).await;
     }
 
-    async fn show_all(&self, consumer: &mut Consumer, sink: &Sink, seen: &mut u64) -> Result<(), BrokerError> {
-        let mut heard = Instant::now();
+    async fn show_all(&self, sink: &Sink, seen: &mut u64) -> Result<(), BrokerError> {
+        let page = self.expected.div_ceil(PAGES).clamp(SMALLEST_PAGE, u16::MAX.into());
+        // Each holds what it got until the channel ends.
+        let mut held = Vec::new();
         while *seen < self.expected {
+            let mut consumer = self.consume(held.len(), page).await?;
+            let until = self.expected.min(*seen + page);
+            let more = self.show_page(&mut consumer, until, sink, seen).await?;
+            held.push(consumer);
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn consume(&self, number: usize, page: u64) -> Result<Consumer, BrokerError> {
+        let prefetch = u16::try_from(page).unwrap_or(u16::MAX);
+        let (queue, tag) = (self.queue.name(), format!("look-{number:06}"));
+        let consuming = async {
+            self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let options = BasicConsumeOptions::default();
+            self.channel.basic_consume(queue.into(), tag.into(), options, FieldTable::default()).await
+        };
+        match timeout(ANSWER_TIMEOUT, consuming).await {
+            Ok(Ok(consumer)) => Ok(consumer),
+            Ok(Err(error)) => Err(self.server.unreachable(&error)),
+            Err(_) => Err(BrokerError::TimedOut(ANSWER_TIMEOUT)),
+        }
+    }
+
+    /// Whether there may be more.
+    async fn show_page(
+        &self,
+        consumer: &mut Consumer,
+        until: u64,
+        sink: &Sink,
+        seen: &mut u64,
+    ) -> Result<bool, BrokerError> {
+        let mut heard = Instant::now();
+        while *seen < until {
             match timeout(SILENCE, consumer.next()).await {
                 Ok(Some(Ok(delivery))) => {
                     (*seen, heard) = (*seen + 1, Instant::now());
                     if sink.send(Ok(incoming(delivery.data, &delivery.properties))).await.is_err() {
-                        break;
+                        return Ok(false);
                     }
                 }
                 Ok(Some(Err(error))) => return Err(self.stopped_at(*seen, &error.to_string())),
                 Ok(None) => return Err(self.stopped_at(*seen, "the broker cancelled the consumer")),
                 // Others were quicker.
-                Err(_) if self.ready().await? == 0 => break,
+                Err(_) if self.ready().await? == 0 => return Ok(false),
                 Err(_) if heard.elapsed() > LONGEST_SILENCE => return Err(BrokerError::TimedOut(LONGEST_SILENCE)),
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn stopped_at(&self, seen: u64, reason: &str) -> BrokerError {

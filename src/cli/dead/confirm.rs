@@ -1,0 +1,14 @@
+//! The question before something is done: a number that only whoever read what stands above it types.
+
+use anyhow::{Context, bail};
+
+/// Asks for the number of what is about to be done.
+pub fn confirm(what: &str, count: u64) -> anyhow::Result<()> {
+    say!("Type the number of {what}, {count}, to go on; anything else changes nothing:");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).context("no answer can be read: add --yes")?;
+    if line.trim().parse() == Ok(count) {
+        return Ok(());
+    }
+    bail!("not confirmed: nothing was changed");
+}

@@ -1,0 +1,68 @@
+//! `bulkrelease dead`: what was given up on. A file for each verb; what they do is in the room `dead`.
+
+mod choosing;
+mod confirm;
+mod discard;
+mod export;
+mod import;
+mod list;
+mod looking;
+mod moving;
+mod progress;
+mod purge;
+mod replay;
+mod restore;
+mod retarget;
+mod show;
+
+use crate::broker;
+use crate::config::Settings;
+
+/// Look at what was given up on, and send it again, put it aside or move it elsewhere
+#[derive(Debug, clap::Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Looking (list, show, export) takes nothing out of the queue and changes nothing in it, however often it is done.
+
+At three in the morning:
+  bulkrelease dead list                                  what died, of what, and what to do about it
+  bulkrelease dead show 1f0c3a9be2d1 --limit 1           one of them, whole
+  bulkrelease dead replay --fingerprint 1f0c3a9be2d1     shows what it would do, then asks; sends 1, then 10, then the rest
+  bulkrelease dead discard --reason Malformed            into the archive; `restore` brings it back until it is purged"
+)]
+pub struct DeadCommand {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    List(list::ListCommand),
+    Show(show::ShowCommand),
+    Replay(replay::ReplayCommand),
+    Retarget(retarget::RetargetCommand),
+    Discard(discard::DiscardCommand),
+    Restore(restore::RestoreCommand),
+    Purge(purge::PurgeCommand),
+    Export(export::ExportCommand),
+    Import(import::ImportCommand),
+}
+
+impl DeadCommand {
+    pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
+        let broker = broker::open(&settings.broker, &settings.retry.steps)?;
+        match self.verb {
+            Verb::List(command) => command.run(&*broker).await,
+            Verb::Show(command) => command.run(&*broker).await,
+            Verb::Replay(command) => command.run(&*broker, &settings).await,
+            Verb::Retarget(command) => command.run(&*broker, &settings).await,
+            Verb::Discard(command) => command.run(&*broker, &settings).await,
+            Verb::Restore(command) => command.run(&*broker, &settings).await,
+            Verb::Purge(command) => command.run(&*broker, &settings).await,
+            Verb::Export(command) => command.run(&*broker).await,
+            Verb::Import(command) => command.run(&*broker).await,
+        }
+    }
+}

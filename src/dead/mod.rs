@@ -1,0 +1,22 @@
+//! Dead letters, for whoever has to clear them up at three in the morning. `cli::dead` has the verbs; here is what they
+//! share, in the order in which a replay needs it:
+//!
+//! - `letter`: a message of the dead-letter queue, as people speak of it; `selection`: which ones are meant; `groups`:
+//!   what died of the same thing; `advice`: what to do about it.
+//! - `plan`: a frozen set of letters, with what it would cost; `plan_file`: the same on disk, with how far it got.
+//! - `mover`: takes the letters of a plan out of a queue and puts what becomes of them elsewhere, each confirmed first.
+//! - `replayed`: the job that a letter becomes again; `canary`: whether the first few of them die once more.
+//! - `record`: a message as a line of JSON, for export and import.
+//!
+//! It must not know how anything is shown or asked.
+
+pub mod advice;
+pub mod canary;
+pub mod groups;
+pub mod letter;
+pub mod mover;
+pub mod plan;
+pub mod plan_file;
+pub mod record;
+pub mod replayed;
+pub mod selection;

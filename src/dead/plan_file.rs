@@ -1,0 +1,276 @@
+//! A replay on disk: which letters it is for, and what became of each. A line is written before a letter is sent and after
+//! it is confirmed, so that whoever goes on after a crash knows what may have been sent twice, and sends nothing twice that
+//! was confirmed.
+//!
+//! ```text
+//! {"Version":1,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
+//! letter 5f0c… 1        one message of this identity is part of the plan
+//! sent 5f0c…            it is about to be published
+//! moved 5f0c…           its publication is confirmed
+//! canary                the first letters did not die again
+//! ```
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::letter::Identity;
+use super::mover::{Copies, Journal};
+use crate::contract::AccountName;
+
+const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Head {
+    version: u32,
+    /// Names the watcher of the canary.
+    pub id: Uuid,
+    /// Its URL, without the password: a plan is for one broker.
+    pub broker: String,
+    pub account: Option<AccountName>,
+    pub letters: u64,
+    pub ids: u64,
+}
+
+impl Head {
+    pub fn new(broker: String, account: Option<AccountName>, letters: u64, ids: u64) -> Self {
+        Self { version: VERSION, id: Uuid::now_v7(), broker, account, letters, ids }
+    }
+}
+
+/// Why there is no plan file. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    #[error("an unfinished replay is in {}: go on with --resume {}, or delete the file to forget it", .0.display(), .0.display())]
+    Exists(PathBuf),
+    #[error("{}: {problem}", path.display())]
+    Io { path: PathBuf, problem: std::io::Error },
+    #[error("{}:{line}: {problem}: this is no plan of a replay, or it was damaged", path.display())]
+    Damaged { path: PathBuf, line: usize, problem: String },
+}
+
+/// An open plan file.
+#[derive(Debug)]
+pub struct PlanFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+/// What a plan file says.
+#[derive(Debug)]
+pub struct Resumed {
+    pub head: Head,
+    pub copies: HashMap<Identity, Copies>,
+    pub canary_passed: bool,
+    /// Messages that were sent and not confirmed: those that are still in the queue are sent again.
+    pub in_doubt: u64,
+}
+
+impl PlanFile {
+    /// Writes a new one. One that is there is somebody's unfinished replay.
+    pub fn create(path: &Path, head: &Head, letters: &HashMap<Identity, u32>) -> Result<Self, PlanFileError> {
+        let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(path).map_err(|problem| match problem.kind() {
+                std::io::ErrorKind::AlreadyExists => PlanFileError::Exists(path.to_owned()),
+                _ => io(problem),
+            })?;
+        let mut file = BufWriter::new(file);
+        let mut write = || {
+            writeln!(file, "{}", serde_json::to_string(head)?)?;
+            for (identity, count) in letters {
+                writeln!(file, "letter {identity} {count}")?;
+            }
+            file.flush()?;
+            file.get_ref().sync_data()
+        };
+        write().map_err(io)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Reads one, to go on with it.
+    pub fn open(path: &Path) -> Result<(Self, Resumed), PlanFileError> {
+        let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
+        let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io)?;
+        let (resumed, whole) = read(BufReader::new(&mut file), path)?;
+        // A crash may have left half a line at the end.
+        file.set_len(whole).map_err(io)?;
+        file.seek(SeekFrom::End(0)).map_err(io)?;
+        Ok((Self { path: path.to_owned(), file: BufWriter::new(file) }, resumed))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The replay is complete.
+    pub fn remove(self) -> std::io::Result<()> {
+        drop(self.file);
+        std::fs::remove_file(self.path)
+    }
+}
+
+impl Journal for PlanFile {
+    fn sent(&mut self, identity: Identity) -> std::io::Result<()> {
+        writeln!(self.file, "sent {identity}")
+    }
+
+    fn moved(&mut self, identity: Identity) -> std::io::Result<()> {
+        writeln!(self.file, "moved {identity}")
+    }
+
+    fn canary_passed(&mut self) -> std::io::Result<()> {
+        writeln!(self.file, "canary")
+    }
+
+    /// What is written out survives the end of this process, however it ends.
+    fn write_out(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()
+    }
+}
+
+/// Also says how many bytes are whole lines.
+fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileError> {
+    let damaged = |line: usize, problem: &str| PlanFileError::Damaged {
+        path: path.to_owned(),
+        line,
+        problem: problem.to_owned(),
+    };
+    let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
+    let mut text = String::new();
+    let mut whole = file.read_line(&mut text).map_err(io)? as u64;
+    let head: Head = serde_json::from_str(&text).map_err(|error| damaged(1, &error.to_string()))?;
+    if head.version != VERSION {
+        return Err(damaged(1, &format!("its version is {}, this program's {VERSION}", head.version)));
+    }
+    let mut resumed = Resumed { head, copies: HashMap::new(), canary_passed: false, in_doubt: 0 };
+    let mut sent = HashMap::<Identity, u32>::new();
+    for number in 2.. {
+        text.clear();
+        let bytes = file.read_line(&mut text).map_err(io)?;
+        if bytes == 0 || !text.ends_with('\n') {
+            break;
+        }
+        whole += bytes as u64;
+        let line = entry(text.trim_end())
+            .ok_or_else(|| damaged(number, &format!("{:?} is no line of it", text.trim_end())))?;
+        let unknown = || damaged(number, "it speaks of a letter that is not part of the plan");
+        match line {
+            Entry::Letter(identity, planned) => {
+                resumed.copies.insert(identity, Copies::planned(planned));
+            }
+            Entry::Sent(identity) => *sent.entry(identity).or_default() += 1,
+            Entry::Moved(identity) => {
+                resumed.copies.get_mut(&identity).ok_or_else(unknown)?.moved += 1;
+                sent.entry(identity).and_modify(|sent| *sent = sent.saturating_sub(1));
+            }
+            Entry::Canary => resumed.canary_passed = true,
+        }
+    }
+    resumed.in_doubt = sent.into_values().filter(|open| *open > 0).map(|_| 1).sum();
+    Ok((resumed, whole))
+}
+
+enum Entry {
+    Letter(Identity, u32),
+    Sent(Identity),
+    Moved(Identity),
+    Canary,
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let mut words = line.split(' ');
+    let entry = match words.next()? {
+        "letter" => Entry::Letter(Identity::parse(words.next()?)?, words.next()?.parse().ok()?),
+        "sent" => Entry::Sent(Identity::parse(words.next()?)?),
+        "moved" => Entry::Moved(Identity::parse(words.next()?)?),
+        "canary" => Entry::Canary,
+        _ => return None,
+    };
+    words.next().is_none().then_some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Message;
+
+    fn identity(name: &str) -> Identity {
+        Identity::of(&Message { body: name.as_bytes().to_vec(), ..Message::default() })
+    }
+
+    fn head() -> Head {
+        Head::new("sqlite:jobs.db".to_owned(), None, 3, 7)
+    }
+
+    #[test]
+    fn what_was_written_until_a_crash_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("replay.plan");
+        let letters = [(identity("a"), 1), (identity("b"), 2), (identity("c"), 1)].into();
+        let head = head();
+        let mut file = PlanFile::create(&path, &head, &letters).unwrap();
+        for name in ["a", "b", "c"] {
+            file.sent(identity(name)).unwrap();
+        }
+        file.moved(identity("a")).unwrap();
+        file.moved(identity("b")).unwrap();
+        file.canary_passed().unwrap();
+        drop(file);
+        let written = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&written[..], b"moved 5f0c"].concat()).unwrap();
+
+        let (mut file, resumed) = PlanFile::open(&path).unwrap();
+        assert_eq!((resumed.head, resumed.canary_passed, resumed.in_doubt), (head, true, 1));
+        let left = |name| resumed.copies[&identity(name)].left();
+        assert_eq!((left("a"), left("b"), left("c")), (0, 1, 1));
+        file.moved(identity("c")).unwrap();
+        drop(file);
+        let (_, resumed) = PlanFile::open(&path).unwrap();
+        assert_eq!((resumed.copies[&identity("c")].left(), resumed.in_doubt), (0, 0), "the half line is gone");
+    }
+
+    #[test]
+    fn an_unfinished_replay_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("replay.plan");
+        PlanFile::create(&path, &head(), &HashMap::new()).unwrap();
+        let refused = PlanFile::create(&path, &head(), &HashMap::new()).unwrap_err();
+        assert!(matches!(refused, PlanFileError::Exists(_)) && refused.to_string().contains("--resume"), "{refused}");
+        PlanFile::open(&path).unwrap().0.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_plan_is_refused_with_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("replay.plan");
+        let head = serde_json::to_string(&head()).unwrap();
+        let some = identity("a");
+        for (text, line) in [
+            (String::new(), ":1:"),
+            ("{}\n".to_owned(), ":1:"),
+            (head.replace("\"Version\":1", "\"Version\":2") + "\n", ":1:"),
+            (format!("{head}\nletter\n"), ":2:"),
+            (format!("{head}\nletter xyz 1\n"), ":2:"),
+            (format!("{head}\nletter {some} 1 1\n"), ":2:"),
+            (format!("{head}\nletter {some} 1\ndone {some}\n"), ":3:"),
+            (format!("{head}\nmoved {some}\n"), ":2:"),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let refused = PlanFile::open(&path).unwrap_err().to_string();
+            assert!(refused.contains(line) && refused.contains("replay.plan"), "{text:?}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The job that a dead letter becomes again: its body byte for byte, without what was written on it when it died, and
+//! with a replay number of its own, so that its result is not taken for a repeat of the first one.
+
+use jiff::Timestamp;
+
+use super::letter::Letter;
+use crate::contract::{AccountName, DEAD_KIND, JOB_KIND, Job, Message, header};
+
+/// The beginning of the names of our own headers.
+const OURS: &str = "bulkrelease-";
+
+/// How often the message was replayed so far.
+pub fn replays(message: &Message) -> u32 {
+    message.properties.headers.get(header::REPLAY).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// The message that goes to the jobs. With an account, the job's field `Account` is changed and the rest written as it was.
+pub fn replayed(message: &Message, letter: &Letter, account: Option<&AccountName>) -> Message {
+    let mut properties = message.properties.clone();
+    let number = replays(message).saturating_add(1);
+    properties.headers.remove(header::LAST_DEATH);
+    if properties.kind.as_deref() == Some(DEAD_KIND) {
+        properties.kind = Some(JOB_KIND.to_owned());
+        properties.headers.retain(|name, _| !name.starts_with(OURS));
+    }
+    properties.headers.insert(header::REPLAY.to_owned(), number.to_string());
+    properties.timestamp = Some(Timestamp::now().as_second().max(0).unsigned_abs());
+    let body = match (account, &letter.job) {
+        (Some(account), Ok(job)) => retargeted(job, account),
+        _ => message.body.clone(),
+    };
+    Message { body, properties }
+}
+
+fn retargeted(job: &Job, account: &AccountName) -> Vec<u8> {
+    let mut job = job.clone();
+    job.group.account = account.clone();
+    job.to_body()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead::letter::tests::dead;
+
+    #[test]
+    fn a_replay_has_the_same_bytes_a_number_of_its_own_and_no_word_of_its_death() {
+        let mut letter = dead("j", &["i-1"], "c", "e");
+        letter.properties.headers.insert(header::TRACEPARENT.to_owned(), "00-ab".to_owned());
+        letter.properties.correlation_id = Some("order".to_owned());
+        let job = replayed(&letter, &Letter::read(&letter), None);
+        assert_eq!(job.body, letter.body);
+        assert_eq!(job.properties.kind.as_deref(), Some(JOB_KIND));
+        assert_eq!(job.properties.message_id.as_deref(), Some("j"));
+        assert_eq!(job.properties.correlation_id.as_deref(), Some("order"));
+        let headers: Vec<_> =
+            job.properties.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(headers, [(header::REPLAY, "1"), (header::TRACEPARENT, "00-ab")]);
+        assert_eq!(replays(&replayed(&job, &Letter::read(&job), None)), 2);
+    }
+
+    #[test]
+    fn what_the_broker_put_aside_keeps_its_kind_and_headers() {
+        let mut worn_out = Message { body: b"{}".to_vec(), ..Message::default() };
+        worn_out.properties.kind = Some("release.remainder.v1".to_owned());
+        for (name, value) in [(header::ATTEMPTS, "3"), (header::LAST_DEATH, header::DELIVERY_LIMIT)] {
+            worn_out.properties.headers.insert(name.to_owned(), value.to_owned());
+        }
+        let again = replayed(&worn_out, &Letter::read(&worn_out), None);
+        assert_eq!(again.properties.kind, worn_out.properties.kind);
+        let headers: Vec<_> = again.properties.headers.keys().map(String::as_str).collect();
+        assert_eq!(headers, [header::ATTEMPTS, header::REPLAY]);
+    }
+
+    #[test]
+    fn another_account_is_all_that_a_retargeted_job_differs_in() {
+        let letter = dead("j", &["i-1", "i-2"], "c", "e");
+        let account = AccountName::new("vno").unwrap();
+        let message = replayed(&letter, &Letter::read(&letter), Some(&account));
+        let (before, after) = (Job::parse(&letter.body, None).unwrap(), Job::parse(&message.body, None).unwrap());
+        assert_eq!(after.group.account, account);
+        let unchanged = Job { group: before.group.clone(), ..after };
+        assert_eq!(format!("{unchanged:?}"), format!("{before:?}"));
+    }
+}

@@ -1,0 +1,109 @@
+//! Verbs that move letters, but release nothing.
+
+use std::collections::BTreeSet;
+
+use bulkrelease::broker::Queue;
+use bulkrelease::contract::{Message, header};
+
+use super::house::{House, job_of, letter};
+use crate::support::subscriber::{deliveries, depth_becomes, drain};
+
+pub async fn what_is_exported_can_be_imported_byte_for_byte(house: House) {
+    let mut odd = Message { body: vec![0xff, 0, b'\n'], ..Message::default() };
+    odd.properties.correlation_id = Some("order \u{1f680}".to_owned());
+    odd.properties.reply_to = Some("answers".to_owned());
+    odd.properties.headers.insert(header::TRACEPARENT.to_owned(), "00-ab".to_owned());
+    let letters = [letter("a", 2, "Locked", "ecs", 60), odd, Message::default()];
+    house.deposit(&letters).await;
+
+    let file = house.path("letters.jsonl");
+    let path = file.to_str().expect("a path in UTF-8");
+    house.dead(&["export", "--to", path]).await;
+    assert_eq!(std::fs::read_to_string(&file).expect("a file").lines().count(), 3);
+    house.refused(&["export", "--to", path], "", &["letters.jsonl"]).await;
+    assert_eq!(house.dead(&["export", "--job", "a"]).await.lines().count(), 1);
+
+    drain(&*house.broker, Queue::Dead, 3).await;
+    assert_eq!(house.dead(&["import", path]).await, "3 letters imported into release.dead\n");
+    let mut subscription = house.broker.subscribe(Queue::Dead, 10);
+    let back: Vec<Message> =
+        deliveries(&mut subscription, 3).await.into_iter().map(|delivery| delivery.message).collect();
+    for letter in &letters {
+        assert!(back.contains(letter), "{letter:?} is not among {back:?}");
+    }
+}
+
+pub async fn a_line_that_is_wrong_imports_nothing(house: House) {
+    let good = r#"{"Body":"a"}"#;
+    for (lines, words) in [
+        (format!("{good}\n{{\"Body\":1}}\n{good}"), "line 2 (nothing was imported)"),
+        (format!("{good}\n{good}\nnonsense"), "line 3 (nothing was imported)"),
+        (r#"{"Body":"a","Bodies":"b"}"#.to_owned(), "unknown field"),
+    ] {
+        house.refused(&["import", "-"], &lines, &[words]).await;
+    }
+    house.refused(&["import", "/no/such/file"], "", &["/no/such/file"]).await;
+    assert_eq!(house.broker.depth(Queue::Dead).await, Ok(0));
+}
+
+pub async fn what_is_discarded_is_restored_until_it_is_purged(house: House) {
+    let letters = [letter("a", 1, "Locked", "ecs", 60), letter("b", 1, "Locked", "rds", 60)];
+    house.deposit(&letters).await;
+    let discarded = house.dead(&["discard", "--product", "ecs", "--yes"]).await;
+    assert!(discarded.contains("1 letters discarded"), "{discarded}");
+    assert_eq!(house.list(&["--archive"]).await["Groups"][0]["ExampleJob"], "a");
+    assert_eq!(house.list(&[]).await["Groups"][0]["ExampleJob"], "b");
+
+    assert!(house.dead(&["restore", "--all", "--yes"]).await.contains("1 letters restored"));
+    depth_becomes(&*house.broker, Queue::Archive, 0).await;
+    let mut subscription = house.broker.subscribe(Queue::Dead, 10);
+    let back: Vec<Message> =
+        deliveries(&mut subscription, 2).await.into_iter().map(|delivery| delivery.message).collect();
+    assert!(letters.iter().all(|letter| back.contains(letter)), "as they were: {back:?}");
+    subscription.close(crate::support::subscriber::PATIENCE).await;
+    depth_becomes(&*house.broker, Queue::Dead, 2).await;
+
+    house.dead(&["discard", "--all", "--yes"]).await;
+    assert!(house.dead(&["purge", "--job", "a", "--yes"]).await.contains("1 letters purged"));
+    assert_eq!(house.list(&["--archive"]).await["Groups"][0]["ExampleJob"], "b");
+    for queue in [Queue::Dead, Queue::Jobs, Queue::Results] {
+        depth_becomes(&*house.broker, queue, 0).await;
+    }
+}
+
+pub async fn nothing_is_changed_unless_it_is_named_and_confirmed(house: House) {
+    house.deposit(&[letter("a", 7, "Locked", "ecs", 60), letter("b", 7, "Locked", "ecs", 60)]).await;
+    for verb in ["replay", "discard", "restore", "purge"] {
+        house.refused(&[verb, "--yes"], "", &["which letters?", "--all"]).await;
+    }
+    house.refused(&["retarget", "--account", "vno", "--yes"], "", &["which letters?"]).await;
+    house.refused(&["retarget", "--all"], "", &["--account"]).await;
+    house.refused(&["discard", "--all", "--job", "a"], "", &["--all means every letter"]).await;
+    for answer in ["", "y\n", "yes\n", "3\n", "13\n"] {
+        house.refused(&["discard", "--all"], answer, &["not confirmed: nothing was changed"]).await;
+        house.refused(&["replay", "--all"], answer, &["not confirmed: nothing was changed"]).await;
+    }
+    depth_becomes(&*house.broker, Queue::Dead, 2).await;
+    let ended = house.ended(&["replay", "--job", "a", "--no-canary"], "7\n").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    depth_becomes(&*house.broker, Queue::Jobs, 1).await;
+    let ended = house.ended(&["discard", "--all"], " 1 \n").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    depth_becomes(&*house.broker, Queue::Dead, 0).await;
+}
+
+/// The others are held meanwhile, and are there afterwards.
+pub async fn a_selection_behind_more_than_the_prefetch_is_found(house: House) {
+    const OTHERS: usize = 2500;
+    let others: Vec<Message> = (0..OTHERS).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    house.deposit_many(0, OTHERS, |n| others[n].clone()).await;
+    house.deposit_many(OTHERS, 3, |n| letter(&format!("wanted{n}"), 1, "InvalidOwner", "ecs", 60)).await;
+    let discarded = house.dead(&["discard", "--code", "InvalidOwner", "--yes"]).await;
+    assert!(discarded.contains("3 letters discarded"), "{discarded}");
+    depth_becomes(&*house.broker, Queue::Archive, 3).await;
+    depth_becomes(&*house.broker, Queue::Dead, OTHERS as u64).await;
+    let mut subscription = house.broker.subscribe(Queue::Dead, u16::MAX);
+    let left: BTreeSet<String> =
+        deliveries(&mut subscription, OTHERS).await.iter().map(|delivery| job_of(&delivery.message)).collect();
+    assert_eq!(left, others.iter().map(job_of).collect());
+}

@@ -1,0 +1,228 @@
+//! Replay and retarget: letters that become jobs again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bulkrelease::broker::{Broker, Queue, Settlement};
+use bulkrelease::contract::{Message, Properties, header};
+use bulkrelease::sandbox::{Sandbox, SandboxSettings};
+use tokio::time::sleep;
+
+use super::house::{House, job_of, letter};
+use crate::support::program::Program;
+use crate::support::results::Results;
+use crate::support::subscriber::{PATIENCE, deliveries, delivery, depth_becomes, enqueue, take};
+use crate::support::worker::{Worker, WorkerSettings};
+
+/// Letters that a crash may send twice: what is sent and not confirmed.
+const UNDER_WAY: usize = 100;
+
+pub async fn a_letter_becomes_its_job_again_byte_for_byte(house: House) {
+    let mut dead = letter("a", 250, "Locked", "ecs", 60);
+    dead.properties.correlation_id = Some("order".to_owned());
+    dead.properties.reply_to = Some("answers".to_owned());
+    dead.properties.headers.insert(header::TRACEPARENT.to_owned(), "00-ab".to_owned());
+    house.deposit(&[dead.clone(), letter("b", 1, "InvalidOwner", "ecs", 60)]).await;
+    let printed = house.dead(&["replay", "--code", "Locked", "--yes", "--no-canary"]).await;
+    for words in
+        ["1 letters with 250 ids are to be jobs again", "account default: at least 3 calls", "1 letters are jobs again"]
+    {
+        assert!(printed.contains(words), "{words:?} is missing in:\n{printed}");
+    }
+    depth_becomes(&*house.broker, Queue::Dead, 1).await;
+    let mut jobs = house.broker.subscribe(Queue::Jobs, 10);
+    let job = delivery(&mut jobs).await.message;
+    assert_eq!(job.body, dead.body);
+    let headers = [(header::TRACEPARENT, "00-ab"), (header::REPLAY, "1")];
+    let expected = Properties {
+        kind: Some("release.job.v1".to_owned()),
+        timestamp: job.properties.timestamp,
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..dead.properties
+    };
+    assert_eq!(job.properties, expected);
+}
+
+pub async fn what_is_no_job_stays_where_it_is(house: House) {
+    let garbage = Message { body: b"garbage".to_vec(), ..Message::default() };
+    house.deposit(&[garbage, letter("a", 1, "Locked", "ecs", 60)]).await;
+    let printed = house.dead(&["replay", "--all", "--yes", "--no-canary"]).await;
+    assert!(printed.contains("1 chosen letters are no jobs"), "{printed}");
+    depth_becomes(&*house.broker, Queue::Jobs, 1).await;
+    assert_eq!(house.list(&[]).await["Groups"][0]["Reason"], "Foreign");
+}
+
+pub async fn a_rate_is_kept(house: House) {
+    let letters: Vec<Message> = (0..11).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    house.deposit(&letters).await;
+    let begun = Instant::now();
+    house.dead(&["replay", "--all", "--yes", "--no-canary", "--rate", "5"]).await;
+    // Ten pauses of 200 ms. Only the lower bound: above it, this machine may be to blame.
+    assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
+    depth_becomes(&*house.broker, Queue::Jobs, 11).await;
+    house.refused(&["replay", "--all", "--rate", "0"], "", &["is no rate"]).await;
+}
+
+/// The worker knows no account of that name, until the jobs name another one.
+pub async fn a_canary_that_dies_again_stops_the_replay_and_a_retargeted_one_is_well(house: House) {
+    const JOBS: usize = 30;
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
+    let _worker = Worker::start(&WorkerSettings::new(&house.url, &sandbox, 200.0)).await;
+    let jobs = (0..JOBS).map(|number| {
+        let body = format!(
+            r#"{{"JobId":"j{number}","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-{number}"],"Account":"elsewhere"}}"#
+        );
+        Message { body: body.into_bytes(), ..Message::default() }
+    });
+    enqueue(&*house.broker, jobs.collect()).await;
+    depth_becomes(&*house.broker, Queue::Dead, JOBS as u64).await;
+    depth_becomes(&*house.broker, Queue::Results, JOBS as u64).await;
+
+    let plan = house.path("first.plan");
+    let plan = plan.to_str().expect("a path in UTF-8");
+    let replay = ["replay", "--code", "UnknownAccount", "--yes", "--plan", plan];
+    let words = ["stopped by the canary", "died again, of the same thing", "29 letters are left", "--resume", plan];
+    house.refused(&replay, "", &words).await;
+    depth_becomes(&*house.broker, Queue::Dead, JOBS as u64).await;
+    assert_eq!(house.list(&[]).await["Groups"].as_array().map(Vec::len), Some(1), "they died of one thing");
+    std::fs::remove_file(plan).expect("a plan that is forgotten");
+
+    let retarget = ["retarget", "--account", "default", "--all", "--yes"];
+    let printed = house.dead(&retarget).await;
+    assert!(printed.contains("30 letters are jobs again"), "{printed}");
+    let mut results = Results::of(&*house.broker);
+    results.until_results(JOBS * 2 + 1).await;
+    let released = results.close().await.into_values().flatten().filter(|result| result.counts.released == 1).count();
+    assert_eq!(released, JOBS);
+    depth_becomes(&*house.broker, Queue::Dead, 0).await;
+    assert!(house.ended(&["retarget", "--account", "Not A Name", "--all"], "").await.errors.contains("account name"));
+}
+
+pub async fn a_canary_of_which_nobody_speaks_stops_the_replay(house: House) {
+    let letters: Vec<Message> = (0..3).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    house.deposit(&letters).await;
+    let plan = house.path("silent.plan");
+    let plan = plan.to_str().expect("a path in UTF-8");
+    let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", plan];
+    house.refused(&replay, "", &["no word of 1 letters", "does a worker run", "2 letters are left"]).await;
+    depth_becomes(&*house.broker, Queue::Jobs, 1).await;
+    let printed = house.dead(&["replay", "--resume", plan, "--no-canary"]).await;
+    assert!(printed.contains("2 of 3 letters are left") && printed.contains("2 letters are jobs again"), "{printed}");
+    depth_becomes(&*house.broker, Queue::Jobs, 3).await;
+    depth_becomes(&*house.broker, Queue::Dead, 0).await;
+}
+
+pub async fn a_killed_replay_is_gone_on_with_and_loses_nothing(house: House) {
+    const LETTERS: usize = 3000;
+    let plan = house.path("killed.plan");
+    let plan = plan.to_str().expect("a path in UTF-8");
+    let mut program = begun(&house, LETTERS, plan).await;
+    program.kill();
+    let ended = house.ended(&["replay", "--resume", plan], "").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!std::path::Path::new(plan).exists(), "it is carried out");
+    depth_becomes(&*house.broker, Queue::Dead, 0).await;
+    let times = sent(&house, LETTERS).await;
+    assert_eq!(times.len(), LETTERS, "every letter");
+    let twice = times.values().filter(|times| **times > 1).count();
+    println!("{}: {twice} of {LETTERS} were sent twice", house.url);
+    assert!(twice <= UNDER_WAY && times.values().all(|times| *times <= 2), "{twice} were sent twice");
+}
+
+pub async fn a_stopped_replay_is_gone_on_with_and_sends_everything_once(house: House) {
+    const LETTERS: usize = 3000;
+    let plan = house.path("stopped.plan");
+    let plan = plan.to_str().expect("a path in UTF-8");
+    let mut program = begun(&house, LETTERS, plan).await;
+    program.terminate();
+    let ended = program.ended(PATIENCE).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("stopped: ") && ended.errors.contains("--resume"), "{}", ended.errors);
+    let ended = house.ended(&["replay", "--resume", plan], "").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.output.contains("twice"), "nothing is in doubt: {}", ended.output);
+    let times = sent(&house, LETTERS).await;
+    assert!(times.len() == LETTERS && times.values().all(|times| *times == 1));
+    depth_becomes(&*house.broker, Queue::Dead, 0).await;
+}
+
+pub async fn a_repeated_replay_is_refused_while_the_first_is_unfinished(house: House) {
+    let plan = house.path("twice.plan");
+    let plan = plan.to_str().expect("a path in UTF-8");
+    let mut program = begun(&house, 500, plan).await;
+    house.refused(&["replay", "--all", "--yes", "--plan", plan], "", &["an unfinished replay is in", "--resume"]).await;
+    program.terminate();
+    program.ended(PATIENCE).await;
+    house.refused(&["replay", "--all", "--yes", "--plan", plan], "", &["an unfinished replay is in", "--resume"]).await;
+    let elsewhere = std::fs::read_to_string(plan).expect("a file").replacen("\"Broker\":\"", "\"Broker\":\"other-", 1);
+    let other = house.path("other.plan");
+    std::fs::write(&other, elsewhere).expect("a file");
+    house
+        .refused(&["replay", "--resume", other.to_str().expect("a path in UTF-8")], "", &["the plan is for other-"])
+        .await;
+    house.refused(&["replay", "--resume", "/no/such/plan"], "", &["/no/such/plan"]).await;
+    house.refused(&["replay", "--resume", plan, "--all"], "", &["cannot be used with"]).await;
+}
+
+/// RabbitMQ moved it to the dead letters itself, without a word of ours.
+pub async fn a_worn_out_job_is_told_apart(house: House) {
+    let job = Message { body: letter("a", 2, "x", "ecs", 0).body, ..Message::default() };
+    enqueue(&*house.broker, vec![job.clone()]).await;
+    let mut subscription = house.broker.subscribe(Queue::Jobs, 1);
+    for _ in 0..=100 {
+        let tag = delivery(&mut subscription).await.tag;
+        subscription.settle(Settlement::GiveBack { tag });
+    }
+    depth_becomes(&*house.broker, Queue::Dead, 1).await;
+    subscription.close(PATIENCE).await;
+    let group = &house.list(&["--reason", "BrokerDeliveryLimit"]).await["Groups"][0];
+    assert_eq!((group["Ids"].as_u64(), group["ExampleJob"].as_str()), (Some(2), Some("a")));
+    assert!(group["Action"].as_str().expect("text").contains("crash"), "{group}");
+
+    house.dead(&["replay", "--reason", "BrokerDeliveryLimit", "--yes", "--no-canary"]).await;
+    let mut jobs = house.broker.subscribe(Queue::Jobs, 1);
+    let again = delivery(&mut jobs).await;
+    assert!(again.message.body == job.body && !again.redelivered);
+    assert_eq!(again.message.properties.headers, [(header::REPLAY.to_owned(), "1".to_owned())].into());
+}
+
+/// A replay of so many letters that is well under way, and slow enough not to be done soon.
+async fn begun(house: &House, letters: usize, plan: &str) -> Program {
+    house.deposit_many(0, letters, |n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).await;
+    let rate = (letters / 4).to_string();
+    let replay = ["replay", "--all", "--yes", "--no-canary", "--rate", &rate, "--plan", plan];
+    let mut program = house.start(&replay, "");
+    let begun = Instant::now();
+    while house.broker.depth(Queue::Jobs).await.expect("a depth") < 150 {
+        assert!(program.runs() && begun.elapsed() < PATIENCE, "{}", program.errors());
+        sleep(Duration::from_millis(5)).await;
+    }
+    program
+}
+
+/// How often each job is in the queue.
+async fn sent(house: &House, least: usize) -> BTreeMap<String, usize> {
+    let count = all_jobs(&*house.broker, least).await;
+    let mut jobs = house.broker.subscribe(Queue::Jobs, 1000);
+    let mut times = BTreeMap::new();
+    for _ in 0..count {
+        let delivery = deliveries(&mut jobs, 1).await.remove(0);
+        *times.entry(job_of(&delivery.message)).or_default() += 1;
+        jobs.settle(take(&delivery));
+    }
+    jobs.close(PATIENCE).await;
+    depth_becomes(&*house.broker, Queue::Jobs, 0).await;
+    times
+}
+
+/// The number of jobs in their queue.
+async fn all_jobs(broker: &dyn Broker, least: usize) -> usize {
+    let mut look = broker.look(Queue::Jobs).await.expect("a look");
+    let mut count = 0;
+    while let Some(message) = look.next().await {
+        message.expect("a message");
+        count += 1;
+    }
+    assert!(count >= least, "{count} jobs");
+    count
+}
