@@ -174,6 +174,7 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     consumer.abort();
     println!("{}", verdict.summary);
     println!("the sandbox counted {:?}", field.sandbox.counts());
+    println!("given up on, though they could have been released: {:?}", verdict.given_up);
     println!(
         "repeats: {} of jobs sent again by their producer ({} were), {} of a trouble, {} unexplained",
         verdict.sent_again,
