@@ -79,14 +79,14 @@ impl SmallDisk {
         self.folder.path().join("ballast")
     }
 
-    /// Leaves not a byte free; answers whether it could.
-    pub fn fill(&self) -> bool {
+    /// Leaves only so much room; answers whether it could.
+    pub fn fill(&self, room: usize) -> bool {
         if self.mounted {
             let mut ballast = File::create(self.ballast()).expect("a file");
             // Until the disk is full, which is the point.
-            for piece in [vec![0; 64 * 1024], vec![0; 1]] {
-                while ballast.write_all(&piece).is_ok() {}
-            }
+            while ballast.write_all(&[0; 64 * 1024]).is_ok() {}
+            let length = ballast.metadata().expect("a file").len();
+            ballast.set_len(length.saturating_sub(room as u64)).expect("a shorter file");
         }
         self.mounted
     }

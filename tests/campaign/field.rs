@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bulkrelease::broker::Broker;
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::Place;
-use crate::orders::{GONE, LOCKED, PROTECTED};
+use crate::orders::{GONE, LOCKED, PROTECTED, Sent};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::worker::{Worker, WorkerSettings};
 use crate::trouble::Trouble;
@@ -15,6 +16,9 @@ use crate::trouble::Trouble;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a node or a worker that crashed stays away.
 const AWAY: Duration = Duration::from_secs(2);
+
+/// More than a worker takes for a job.
+const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A trouble that there was.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub struct Field {
     pub sandbox: Sandbox,
     pub settings: Vec<WorkerSettings>,
     pub past: Vec<Past>,
+    /// What a trouble sent beside the stream.
+    pub besides: Vec<Sent>,
     api: Proxy,
     /// Each worker's own way to the broker; none to a file.
     lines: Vec<Proxy>,
@@ -56,7 +62,7 @@ impl Field {
                 if seed % 2 == 1 { "true" } else { "false" },
             ));
         }
-        Self { place, sandbox, settings, past: Vec::new(), api, lines, workers: Vec::new() }
+        Self { place, sandbox, settings, past: Vec::new(), besides: Vec::new(), api, lines, workers: Vec::new() }
     }
 
     pub async fn start_workers(&mut self) {
@@ -82,7 +88,7 @@ impl Field {
     }
 
     /// Carries a trouble out, and puts right what it broke.
-    pub async fn suffer(&mut self, trouble: Trouble) {
+    pub async fn suffer(&mut self, trouble: Trouble, broker: &dyn Broker) {
         let from = Timestamp::now();
         match trouble {
             Trouble::KillWorker(worker) => {
@@ -134,11 +140,15 @@ impl Field {
             }
             Trouble::DiskFull(time) => {
                 let Place::File(disk) = &self.place else { panic!("only a file has a disk here") };
-                if disk.fill() {
+                // Room for a large message, and none for the dead letter that becomes of it, since it is no job.
+                if disk.fill(2 * LARGE_BYTES) {
+                    let large = Sent::large(LARGE_BYTES);
+                    let stored = broker.enqueue(vec![large.message()]).await;
+                    assert!(stored[0].is_ok(), "{stored:?}");
+                    self.besides.push(large);
                     let begun = Instant::now();
                     let complaints = |worker: &Worker| worker.errors().matches("is full").count();
                     let mut felt = 0;
-                    // The file has room inside for a while.
                     while felt == 0 && begun.elapsed() < time {
                         sleep(Duration::from_millis(100)).await;
                         felt = self.workers.iter().map(complaints).sum();

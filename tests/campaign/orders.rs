@@ -28,6 +28,11 @@ impl Sent {
         Message { body: self.body.clone().into_bytes(), properties }
     }
 
+    /// No job, and so large that its dead letter needs room.
+    pub fn large(bytes: usize) -> Self {
+        Self { name: "large".to_owned(), body: "x".repeat(bytes), is_job: false, ids: 0 }
+    }
+
     /// As `bulkrelease verify` reads it.
     pub fn line(&self) -> String {
         json!({"Body": self.body, "MessageId": self.name}).to_string()

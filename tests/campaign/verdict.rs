@@ -1,6 +1,6 @@
 //! The end of a campaign: what `bulkrelease verify` says, and whether each repeat has its reason.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use crate::field::{Field, Past};
-use crate::orders::Sent;
+use crate::orders::{LOCKED, Sent};
 use crate::support::program::Program;
 use crate::trouble::Trouble;
 
@@ -30,6 +30,15 @@ struct Job {
     job_id: String,
     sent: usize,
     results: Vec<JobResult>,
+    instances: Vec<Instance>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Instance {
+    instance_id: String,
+    ended: String,
+    outcomes: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +53,8 @@ struct JobResult {
 pub struct Verdict {
     pub summary: serde_json::Value,
     pub findings: Vec<serde_json::Value>,
+    /// Ids given up on that could have been released, by what their results say, with one of each.
+    pub given_up: BTreeMap<String, (usize, String)>,
     /// Results that came again because their producer sent the job again.
     pub sent_again: usize,
     /// Because of a trouble while the job was with its first worker.
@@ -65,11 +76,18 @@ pub async fn verify(field: &Field, watch: &str, sent: &[Sent], twice: &HashSet<S
     let mut verdict = Verdict {
         summary: report.summary,
         findings: report.findings,
+        given_up: BTreeMap::new(),
         sent_again: 0,
         struck: 0,
         unexplained: Vec::new(),
     };
     for mut job in report.jobs {
+        for instance in job.instances {
+            if instance.ended == "DeadLetter" && !instance.instance_id.starts_with(LOCKED) {
+                let example = || (0, format!("{} of {}", instance.instance_id, job.job_id));
+                verdict.given_up.entry(instance.outcomes.join("+")).or_insert_with(example).0 += 1;
+            }
+        }
         job.results.sort_by_key(|result| result.finished_at);
         for pair in job.results.windows(2).skip(job.sent - 1) {
             if twice.contains(&job.job_id) {
