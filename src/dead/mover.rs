@@ -308,8 +308,9 @@ impl<'a> Mover<'a> {
                 copies.under_way += 1;
                 self.waiting.push_back((identity, delivery));
             }
-            // Its acknowledgement was lost, or it is one more of what was moved: either way it is where it should be.
-            Some(copies) if copies.left() == 0 => {
+            // It was moved, and its acknowledgement was lost. One that nobody was handed before is another letter, however
+            // much it looks like that one: imported from a backup, say, or restored.
+            Some(copies) if copies.left() == 0 && delivery.redelivered => {
                 self.subscription.settle(Settlement::Finish { tag: delivery.tag, publications: Vec::new() });
             }
             _ => {

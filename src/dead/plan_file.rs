@@ -5,6 +5,7 @@
 //! ```text
 //! {"Version":1,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
 //! letter 5f0c… 1        one message of this identity is part of the plan
+//! planned               these were all
 //! sent 5f0c…            it is about to be published
 //! moved 5f0c…           its publication is confirmed
 //! canary                the first letters did not die again
@@ -16,6 +17,7 @@ use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::letter::Identity;
@@ -76,22 +78,24 @@ impl PlanFile {
     /// Writes a new one. One that is there is somebody's unfinished replay.
     pub fn create(path: &Path, head: &Head, letters: &HashMap<Identity, u32>) -> Result<Self, PlanFileError> {
         let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(path).map_err(|problem| match problem.kind() {
-                std::io::ErrorKind::AlreadyExists => PlanFileError::Exists(path.to_owned()),
-                _ => io(problem),
-            })?;
-        let mut file = BufWriter::new(file);
-        let mut write = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let write = || {
+            // It is there whole or not at all, whenever this process ends.
+            let mut file = BufWriter::new(NamedTempFile::new_in(folder)?);
             writeln!(file, "{}", serde_json::to_string(head)?)?;
             for (identity, count) in letters {
                 writeln!(file, "letter {identity} {count}")?;
             }
-            file.flush()?;
-            file.get_ref().sync_data()
+            writeln!(file, "planned")?;
+            let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            Ok(file)
         };
-        write().map_err(io)?;
-        Ok(Self { path: path.to_owned(), file })
+        let file = write().map_err(io)?.persist_noclobber(path).map_err(|refused| match refused.error.kind() {
+            std::io::ErrorKind::AlreadyExists => PlanFileError::Exists(path.to_owned()),
+            _ => io(refused.error),
+        })?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
     /// Reads one, to go on with it.
@@ -156,10 +160,14 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
     }
     let mut resumed = Resumed { head, copies: HashMap::new(), canary_passed: false, in_doubt: 0 };
     let mut sent = HashMap::<Identity, u32>::new();
+    let mut planned = false;
     for number in 2.. {
         text.clear();
         let bytes = file.read_line(&mut text).map_err(io)?;
         if bytes == 0 || !text.ends_with('\n') {
+            if !planned {
+                return Err(damaged(number, "its list of letters does not end"));
+            }
             break;
         }
         whole += bytes as u64;
@@ -175,10 +183,11 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
                 resumed.copies.get_mut(&identity).ok_or_else(unknown)?.moved += 1;
                 sent.entry(identity).and_modify(|sent| *sent = sent.saturating_sub(1));
             }
+            Entry::Planned => planned = true,
             Entry::Canary => resumed.canary_passed = true,
         }
     }
-    resumed.in_doubt = sent.into_values().filter(|open| *open > 0).map(|_| 1).sum();
+    resumed.in_doubt = sent.into_values().map(u64::from).sum();
     Ok((resumed, whole))
 }
 
@@ -186,6 +195,7 @@ enum Entry {
     Letter(Identity, u32),
     Sent(Identity),
     Moved(Identity),
+    Planned,
     Canary,
 }
 
@@ -195,6 +205,7 @@ fn entry(line: &str) -> Option<Entry> {
         "letter" => Entry::Letter(Identity::parse(words.next()?)?, words.next()?.parse().ok()?),
         "sent" => Entry::Sent(Identity::parse(words.next()?)?),
         "moved" => Entry::Moved(Identity::parse(words.next()?)?),
+        "planned" => Entry::Planned,
         "canary" => Entry::Canary,
         _ => return None,
     };
@@ -267,6 +278,9 @@ mod tests {
             (format!("{head}\nletter {some} 1 1\n"), ":2:"),
             (format!("{head}\nletter {some} 1\ndone {some}\n"), ":3:"),
             (format!("{head}\nmoved {some}\n"), ":2:"),
+            (head.clone(), ":2:"),
+            (format!("{head}\nletter {some} 1\nlett"), ":3:"),
+            (format!("{head}\nletter {some} 1\n"), ":3:"),
         ] {
             std::fs::write(&path, &text).unwrap();
             let refused = PlanFile::open(&path).unwrap_err().to_string();

@@ -12,27 +12,27 @@ use crate::config::parse_duration;
 #[command(next_help_heading = "Which letters (all filters must match; one given twice takes either value)")]
 pub struct Selection {
     /// What died of this, or of what begins so: the fingerprint that `list` shows
-    #[arg(long = "fingerprint", value_name = "FINGERPRINT")]
+    #[arg(long = "fingerprint", value_name = "FINGERPRINT", value_parser = beginning)]
     pub fingerprints: Vec<String>,
 
     /// The letter of this id, or of one that begins so: `show` shows it
-    #[arg(long = "letter", value_name = "ID")]
+    #[arg(long = "letter", value_name = "ID", value_parser = beginning)]
     pub letters: Vec<String>,
 
     /// What died with this code, such as InvalidOwner
-    #[arg(long = "code", value_name = "CODE")]
+    #[arg(long = "code", value_name = "CODE", value_parser = some_text)]
     pub codes: Vec<String>,
 
     /// What died for this reason, such as Rejected, Unresolved or Malformed
-    #[arg(long = "reason", value_name = "REASON")]
+    #[arg(long = "reason", value_name = "REASON", value_parser = some_text)]
     pub reasons: Vec<String>,
 
     /// Jobs of this ProductCode
-    #[arg(long = "product", value_name = "CODE")]
+    #[arg(long = "product", value_name = "CODE", value_parser = some_text)]
     pub products: Vec<String>,
 
     /// The job of this name
-    #[arg(long = "job", value_name = "JOBID")]
+    #[arg(long = "job", value_name = "JOBID", value_parser = some_text)]
     pub jobs: Vec<String>,
 
     /// Jobs with this label
@@ -77,6 +77,23 @@ impl Selection {
     }
 }
 
+/// An empty filter is a variable that was not set: it must not mean every letter.
+fn some_text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("is empty: name what is meant, or leave the filter out".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The beginning of a fingerprint or a letter's id: long enough not to mean half the queue.
+fn beginning(text: &str) -> Result<String, String> {
+    if text.len() < 4 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("write at least its first 4 hexadecimal digits, as `list` and `show` print them".to_owned());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -104,10 +121,10 @@ mod tests {
             (vec![], true),
             (vec!["--fingerprint", &fingerprint], true),
             (vec!["--fingerprint", &fingerprint[..4]], true),
-            (vec!["--fingerprint", "zz"], false),
-            (vec!["--fingerprint", "zz", "--fingerprint", &fingerprint], true),
+            (vec!["--fingerprint", "ffff0000ffff"], false),
+            (vec!["--fingerprint", "ffff0000ffff", "--fingerprint", &fingerprint], true),
             (vec!["--letter", &identity[..8]], true),
-            (vec!["--letter", "zz"], false),
+            (vec!["--letter", "ffff0000"], false),
             (vec!["--code", "InvalidOwner", "--product", "ecs", "--job", "order-7", "--reason", "Rejected"], true),
             (vec!["--code", "InvalidOwner", "--product", "rds"], false),
             (vec!["--code", "invalidowner"], false),
@@ -130,7 +147,19 @@ mod tests {
 
     #[test]
     fn a_filter_that_can_not_be_meant_is_refused() {
-        for flags in [["--label", "team"], ["--older-than", "yesterday"], ["--newer-than", "5"]] {
+        for flags in [
+            ["--label", "team"],
+            ["--older-than", "yesterday"],
+            ["--newer-than", "5"],
+            ["--fingerprint", ""],
+            ["--fingerprint", "abc"],
+            ["--letter", ""],
+            ["--letter", "InvalidOwner"],
+            ["--code", ""],
+            ["--reason", ""],
+            ["--product", ""],
+            ["--job", ""],
+        ] {
             assert!(Command::try_parse_from(["dead"].iter().chain(&flags)).is_err(), "{flags:?}");
         }
     }

@@ -28,7 +28,8 @@ pub async fn look(path: PathBuf, queue: Queue) -> Result<Look, BrokerError> {
     Ok(Look::begin(expected, others, move |sink| async move {
         let failing = sink.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            store.read(|file| statements::each_ready(file, &queue, |message| sink.blocking_send(Ok(message)).is_ok()))
+            let show = |message| sink.blocking_send(Ok(message)).is_ok();
+            store.read(|file| statements::each_ready(file, &queue, store::now(), show))
         });
         if let Err(error) = joined(reading.await)
             && failing.send(Err(error)).await.is_err()

@@ -85,11 +85,18 @@ pub fn holders(connection: &Connection, queue: &str, now: i64) -> rusqlite::Resu
     connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
 }
 
-/// Shows the messages that are ready, in their order, until there is no further one or `show` says that it has seen enough.
-pub fn each_ready(connection: &Connection, queue: &str, mut show: impl FnMut(Message) -> bool) -> rusqlite::Result<()> {
-    let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL ORDER BY id";
+/// Shows the messages that a claim would find, in their order, until there is no further one or `show` says that it has seen
+/// enough. What a session holds that ran out is among them: nobody else may look for long.
+pub fn each_ready(
+    connection: &Connection,
+    queue: &str,
+    now: i64,
+    mut show: impl FnMut(Message) -> bool,
+) -> rusqlite::Result<()> {
+    let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND due IS NULL
+        AND (session IS NULL OR session IN (SELECT id FROM session WHERE expires <= ?2)) ORDER BY id";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![queue])?;
+    let mut rows = statement.query(params![queue, now])?;
     while let Some(row) = rows.next()? {
         let properties = properties::from_json(row.get_ref(0)?.as_str()?);
         if !show(Message { properties, body: row.get(1)? }) {

@@ -67,7 +67,9 @@ fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) -> an
     let queue = queue.name();
     if groups.letters == 0 {
         match (seen.messages, selection.is_everything()) {
-            (0, _) | (_, true) => say!("{queue} is empty"),
+            (0, _) if seen.gap().is_some() => say!("{queue}: no letter can be seen now"),
+            (0, _) => say!("{queue} is empty"),
+            (all, true) => say!("{queue}: {all} messages, none of them the beginning of a letter"),
             (all, false) => say!("{queue}: none of its {all} letters matches"),
         }
         return Ok(());

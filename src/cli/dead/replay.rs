@@ -154,7 +154,7 @@ impl Replay<'_> {
     }
 
     async fn carry_out(&self, mut file: PlanFile, resumed: Resumed) -> anyhow::Result<()> {
-        let Resumed { head, copies, canary_passed, .. } = resumed;
+        let Resumed { head, copies, canary_passed, in_doubt } = resumed;
         let stop = signals::stop()?.boxed();
         if self.sending.no_canary && !canary_passed {
             // Whoever goes on with it means it, too.
@@ -197,11 +197,16 @@ impl Replay<'_> {
         let on = || format!("go on with: bulkrelease dead replay --resume {path}");
         match end.with_context(|| format!("{left} letters are left; {}", on()))? {
             Outcome::Done => Ok(file.remove().with_context(|| format!("{path}: delete it, it is carried out"))?),
-            Outcome::Ended(End::Missing) => {
+            Outcome::Ended(End::Missing) if left <= in_doubt => {
                 file.remove().with_context(|| format!("{path}: delete it, it is carried out"))?;
-                say!("{left} letters were in the queue no more: moved before an interruption, or by somebody else");
+                say!("{left} letters were in the queue no more: they were moved before an interruption");
                 Ok(())
             }
+            Outcome::Ended(End::Missing) => bail!(
+                "{left} letters are not in the queue: somebody else moved them, or holds them now. When nobody does, {}; if they \
+                 were moved, delete that file",
+                on()
+            ),
             Outcome::Ended(_) => bail!("stopped: {left} letters are left; {}", on()),
             Outcome::Canary(Verdict::CameBack { job, same, fingerprint, code, explanation }) => {
                 let (what, how) =
