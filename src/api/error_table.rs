@@ -27,6 +27,13 @@ const LISTED: &[(&str, ErrorClass)] = &[
     ("NotApplicable", ErrorClass::Account),
     ("MissingSecurityToken", ErrorClass::Account),
     ("MissingAccessKeyId", ErrorClass::Account),
+    // Our own request line is wrong, or the endpoint: no job is to blame.
+    ("MissingAction", ErrorClass::Account),
+    ("MissingVersion", ErrorClass::Account),
+    ("MissingTimestamp", ErrorClass::Account),
+    ("InvalidVersion", ErrorClass::Account),
+    ("InvalidAction*", ErrorClass::Account),
+    ("InvalidFormat", ErrorClass::Account),
     ("InvalidApi.NotFound", ErrorClass::Account),
     ("InvalidProduct.NotFound", ErrorClass::Account),
     ("Missing*", ErrorClass::Request),
@@ -98,6 +105,9 @@ mod tests {
             ("Forbidden.RAM", Some(ErrorClass::Account)),
             ("Forbidden", Some(ErrorClass::Account)),
             ("MissingSecurityToken", Some(ErrorClass::Account)),
+            ("MissingTimestamp", Some(ErrorClass::Account)),
+            ("InvalidVersion", Some(ErrorClass::Account)),
+            ("InvalidAction.NotFound", Some(ErrorClass::Account)),
             ("SomethingNew", None),
         ];
         for (code, class) in cases {

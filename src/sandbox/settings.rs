@@ -150,3 +150,6 @@ impl FromStr for SandboxSettings {
         Self::parse(Path::new("settings"), text)
     }
 }
+
+#[cfg(test)]
+mod tests;
