@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, Queue};
-use bulkrelease::config::BrokerSettings;
+use bulkrelease::config::{BrokerSettings, RetrySettings};
 use bulkrelease::contract::Job;
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use lapin::options::QueueDeclareOptions;
@@ -186,8 +186,10 @@ async fn setting_up_twice_changes_nothing_and_names_what_differs() {
     let variables = [variable("BROKER__URL", &url)];
     for _ in 0..2 {
         let printed = output(&["setup"], &variables, "").await;
-        assert_eq!(printed.lines().count(), Queue::ALL.len(), "{printed}");
-        for queue in Queue::ALL {
+        let retry = RetrySettings::default().steps.into_iter().map(|after| Queue::Retry { after });
+        let queues: Vec<Queue> = Queue::ALL.into_iter().chain(retry).collect();
+        assert_eq!(printed.lines().count(), queues.len(), "{printed}");
+        for queue in queues {
             assert!(printed.contains(&format!("{} is ready\n", queue.name())), "{printed}");
         }
     }

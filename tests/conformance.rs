@@ -45,6 +45,18 @@ macro_rules! held_to_the_suite {
             two_subscribers_share_a_queue
             a_copy_goes_to_reply_to
             a_slow_subscriber_delays_no_settlement
+            what_goes_to_a_retry_step_comes_back_to_the_jobs_after_its_delay
+            a_short_delay_is_not_held_up_by_a_long_one
+            what_waits_outlives_its_subscription_and_is_counted_where_it_waits
+            a_dead_letter_is_moved_to_the_jobs_or_the_archive_as_it_is
+            a_watcher_sees_copies_and_takes_nothing
+            watchers_are_independent_and_a_watch_declared_again_keeps_what_it_has
+            an_ended_watch_is_empty_and_gets_nothing_more
+            a_look_takes_nothing_and_changes_no_order_however_often
+            a_look_can_be_closed_in_the_middle
+            a_look_says_when_others_hold_something
+            what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers
+            more_than_the_prefetch_is_held_where_it_is_asked_for
         }
     };
     ($name:ident, $fresh:path: $($test:ident)*) => {
@@ -75,7 +87,7 @@ async fn fresh_amqp_broker() -> Fresh {
     let node = Node::shared().await;
     let url = node.virtual_host(&format!("suite-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
     let settings = BrokerSettings { url: Some(url), ..BrokerSettings::default() };
-    let broker = AmqpBroker::new(&settings).expect("a URL of the node's own");
+    let broker = AmqpBroker::new(&settings).expect("a URL of the node's own").with_steps(&suite::STEPS);
     broker.declare().await.expect("declared");
     Fresh { broker: Arc::new(broker), _keep: Box::new(node) }
 }

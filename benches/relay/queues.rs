@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bulkrelease::broker::{self, Broker};
-use bulkrelease::config::{BrokerSettings, QueueType};
+use bulkrelease::config::{BrokerSettings, QueueType, RetrySettings};
 use bulkrelease::contract::{JOB_KIND, JOBS, Message, Properties, RESULTS};
 use jiff::Timestamp;
 use lapin::options::QueueDeclareOptions;
@@ -33,7 +33,7 @@ impl<'a> Queues<'a> {
         let host = format!("benchmark-{}", fastrand::u64(..));
         let url = node.virtual_host(&host);
         let settings = BrokerSettings { url: Some(url.clone()), queue_type, ..BrokerSettings::default() };
-        let broker = broker::open(&settings)?;
+        let broker = broker::open(&settings, &RetrySettings::default().steps)?;
         broker.declare().await?;
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;

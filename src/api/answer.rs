@@ -1,13 +1,12 @@
 //! From an HTTP answer, whatever its shape, to the one verdict. It must not know how the answer was fetched.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::ErrorTable;
 use crate::config::ErrorClass;
-use crate::contract::{Evidence, Refusal, Verdict};
+use crate::contract::{Class, Evidence, Verdict};
 
 /// A server may ask for a pause; no pause is longer than this, whatever it asks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -33,68 +32,86 @@ pub(super) struct Raw<'a> {
     pub whole: bool,
 }
 
-/// Reads an answer.
+/// Reads the answer to a release.
 pub(super) fn read(raw: Raw<'_>, table: &ErrorTable) -> Answer {
     let pause = pause(raw);
-    let envelope = if raw.whole { serde_json::from_slice::<Map<String, Value>>(raw.body).ok() } else { None };
-    let Some(envelope) = envelope else {
+    let Some(envelope) = envelope(raw) else {
         return Answer { verdict: without_envelope(raw), pause };
     };
-    let field = |name: &str| envelope.get(name).map(text).filter(|text| !text.is_empty());
-    let code = field("Code").map(|code| bounded(&code, 128));
-    let evidence = Arc::new(Evidence {
-        code: code.clone(),
-        message: field("Message").map(without_secrets),
-        request_id: field("RequestId").map(|id| bounded(&id, 64)),
-    });
-    let truth = |value: Option<&Value>| value.and_then(Value::as_bool);
-    let succeeded = raw.status == 200 && truth(envelope.get("Success")) == Some(true);
+    let evidence = evidence(&envelope);
     let released = truth(envelope.get("Data").and_then(|data| data.get("ReleaseResult")));
-    let verdict = match (succeeded, released) {
+    let verdict = match (succeeded(raw, &envelope), released) {
         // The vendor's own sample pairs an error code with success: the code alone is never trusted.
-        (true, Some(true)) => Verdict::Released(evidence),
-        (true, _) => Verdict::Unknown(evidence),
-        (false, _) => refused(raw.status, code.as_deref(), evidence, table, pause.is_some()),
+        (true, Some(true)) => Verdict::of(Class::Released, evidence),
+        (true, _) => Verdict::of(Class::Unknown, evidence),
+        (false, _) => refused(raw.status, evidence, table, pause.is_some()),
     };
     Answer { verdict, pause }
 }
 
-fn refused(status: u16, code: Option<&str>, evidence: Arc<Evidence>, table: &ErrorTable, paused: bool) -> Verdict {
-    let Some(code) = code else {
+/// The answer as the API's JSON object; `None` if its body is empty, cut short, or something else.
+pub(super) fn envelope(raw: Raw<'_>) -> Option<Map<String, Value>> {
+    if raw.whole { serde_json::from_slice(raw.body).ok() } else { None }
+}
+
+/// Whether the API says, twice, that it did what was asked.
+pub(super) fn succeeded(raw: Raw<'_>, envelope: &Map<String, Value>) -> bool {
+    raw.status == 200 && truth(envelope.get("Success")) == Some(true)
+}
+
+pub(super) fn evidence(envelope: &Map<String, Value>) -> Evidence {
+    let field = |name: &str| envelope.get(name).map(text).filter(|text| !text.is_empty());
+    Evidence {
+        class: None,
+        code: field("Code").map(|code| bounded(&code, 128)),
+        message: field("Message").map(without_secrets),
+        request_id: field("RequestId").map(|id| bounded(&id, 64)),
+    }
+}
+
+fn truth(value: Option<&Value>) -> Option<bool> {
+    value.and_then(Value::as_bool)
+}
+
+/// What an answer that is no success means.
+pub(super) fn refused(status: u16, evidence: Evidence, table: &ErrorTable, paused: bool) -> Verdict {
+    let Some(code) = evidence.code.as_deref() else {
         return without_code(status, evidence);
     };
-    match table.class(code) {
-        Some(ErrorClass::Unknown) => Verdict::Unknown(evidence),
-        Some(ErrorClass::Throttled) => Verdict::Throttled(evidence),
-        Some(ErrorClass::Transient) => Verdict::Transient(evidence),
+    let class = match table.class(code) {
+        Some(ErrorClass::Unknown) => Class::Unknown,
+        Some(ErrorClass::Throttled) => Class::Throttled,
+        Some(ErrorClass::Transient) => Class::Transient,
         // Whatever the code, a 5xx doesn't say that nothing was done.
-        _ if status >= 500 => Verdict::Unknown(evidence),
-        _ if paused => Verdict::Throttled(evidence),
-        Some(ErrorClass::Account) => Verdict::Account(evidence),
-        Some(ErrorClass::Request) => Verdict::Refused(Refusal::Request, evidence),
-        Some(ErrorClass::Instance) => Verdict::Refused(Refusal::Instance, evidence),
-        Some(ErrorClass::Gone) => Verdict::Refused(Refusal::Gone, evidence),
-        None if matches!(code, "200" | "Success" | "OK") => Verdict::Unknown(evidence),
-        None => Verdict::Refused(Refusal::Unlisted, evidence),
-    }
+        _ if status >= 500 => Class::Unknown,
+        _ if paused => Class::Throttled,
+        Some(ErrorClass::Account) => Class::Account,
+        Some(ErrorClass::Request) => Class::Request,
+        Some(ErrorClass::Instance) => Class::Instance,
+        Some(ErrorClass::Gone) => Class::Gone,
+        None if matches!(code, "200" | "Success" | "OK") => Class::Unknown,
+        None => Class::Unlisted,
+    };
+    Verdict::of(class, evidence)
 }
 
 /// The body is empty, cut short, or no JSON.
-fn without_envelope(raw: Raw<'_>) -> Verdict {
+pub(super) fn without_envelope(raw: Raw<'_>) -> Verdict {
     let problem = if raw.whole { "its body is not the API's" } else { "its body was cut short" };
-    let evidence =
-        Evidence::own(&format!("Http{}", raw.status), format!("the answer had status {} and {problem}", raw.status));
-    if raw.whole { without_code(raw.status, evidence) } else { Verdict::Unknown(evidence) }
+    let words = format!("the answer had status {} and {problem}", raw.status);
+    let evidence = Evidence::words(&format!("Http{}", raw.status), words);
+    if raw.whole { without_code(raw.status, evidence) } else { Verdict::of(Class::Unknown, evidence) }
 }
 
 /// The API names a code with every refusal. Where there is none, something else may have answered in its place.
-fn without_code(status: u16, evidence: Arc<Evidence>) -> Verdict {
-    match status {
-        429 => Verdict::Throttled(evidence),
+fn without_code(status: u16, evidence: Evidence) -> Verdict {
+    let class = match status {
+        429 => Class::Throttled,
         // A proxy, a captive portal, a wrong endpoint: nothing that the ids are to blame for, and nothing that releases.
-        300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Verdict::Account(evidence),
-        _ => Verdict::Unknown(evidence),
-    }
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Class::Account,
+        _ => Class::Unknown,
+    };
+    Verdict::of(class, evidence)
 }
 
 /// A refused signature is answered with what the server would have signed: with a temporary credential its token too.
@@ -142,7 +159,7 @@ mod tests {
             body: body.as_bytes(),
             whole,
         };
-        read(raw, &ErrorTable::new(&BTreeMap::new())).verdict.class()
+        read(raw, &ErrorTable::new(&BTreeMap::new())).verdict.class().as_str()
     }
 
     #[test]

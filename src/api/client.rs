@@ -1,6 +1,6 @@
-//! Sends one call and waits for its answer, with a bound on everything. It never tries twice: every try takes a permit.
+//! Sends one call, or one query, and waits for its answer, with a bound on everything. It never tries twice: every try
+//! takes a permit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
@@ -10,11 +10,12 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Raw, read};
 use super::credentials::{Chain, Credential};
-use super::request::{ACTION, VERSION, parameters};
+use super::listing;
+use super::request::{QUERY, RELEASE, VERSION, query_parameters, release_parameters};
 use super::signature::{canonical_query, v3};
 use super::{ErrorTable, signature::Parameter};
 use crate::config::{self, AccountSettings};
-use crate::contract::{Batch, Evidence, Verdict};
+use crate::contract::{Batch, Class, Evidence, ReadBack, Verdict};
 
 /// No answer of this API is larger; what is, is not the API's.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -75,26 +76,41 @@ impl Client {
 
     /// Releases a batch. `attempt` counts the failed calls of this batch so far.
     pub async fn release(&self, batch: &Batch, attempt: u32) -> Answer {
-        let credential = match self.credentials.current() {
-            Ok(credential) => credential,
-            Err(error) => {
-                self.credentials.refresh();
-                return without_pause(Verdict::Account(Evidence::own("NoCredential", error.to_string())));
-            }
-        };
-        let request = match self.request(&parameters(batch), attempt, &credential) {
-            Ok(request) => request,
-            Err(problem) => return without_pause(Verdict::Account(Evidence::own("InvalidRequest", problem))),
-        };
-        let answer = match self.http.execute(request).await {
-            Ok(response) => self.receive(response).await,
-            Err(error) => without_pause(not_answered(&error)),
+        let answer = match self.send(RELEASE, &release_parameters(batch), attempt).await {
+            Ok(received) => read(received.raw(), &self.table),
+            Err(verdict) => Answer { verdict, pause: None },
         };
         self.mind_the_credential(answer)
     }
 
+    /// Asks which ids of a batch the account still lists. Releases nothing, and says nothing unless the listing is whole.
+    pub async fn query(&self, batch: &Batch) -> ReadBack {
+        match self.send(QUERY, &query_parameters(batch), 0).await {
+            Ok(received) => listing::read(received.raw(), batch, &self.table),
+            Err(verdict) => ReadBack::Failed(verdict),
+        }
+    }
+
+    async fn send(&self, action: &str, parameters: &[Parameter<'_>], attempt: u32) -> Result<Received, Verdict> {
+        let credential = match self.credentials.current() {
+            Ok(credential) => credential,
+            Err(error) => {
+                self.credentials.refresh();
+                return Err(Verdict::of(Class::Account, Evidence::words("NoCredential", error.to_string())));
+            }
+        };
+        let request = self
+            .request(action, parameters, attempt, &credential)
+            .map_err(|problem| Verdict::of(Class::Account, Evidence::words("InvalidRequest", problem)))?;
+        match self.http.execute(request).await {
+            Ok(response) => Ok(receive(response).await),
+            Err(error) => Err(not_answered(&error)),
+        }
+    }
+
     fn request(
         &self,
+        action: &str,
         parameters: &[Parameter<'_>],
         attempt: u32,
         credential: &Credential,
@@ -103,7 +119,7 @@ impl Client {
         let (nonce, hash, attempt) = (Uuid::new_v4().simple().to_string(), v3::content_hash(b""), attempt.to_string());
         let mut headers = vec![
             ("host", self.host.as_str()),
-            ("x-acs-action", ACTION),
+            ("x-acs-action", action),
             ("x-acs-version", VERSION),
             ("x-acs-date", &date),
             ("x-acs-signature-nonce", &nonce),
@@ -133,28 +149,6 @@ impl Client {
         Ok(request)
     }
 
-    async fn receive(&self, mut response: reqwest::Response) -> Answer {
-        let status = response.status().as_u16();
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (milliseconds, seconds) = (header("x-acs-retry-after"), header("retry-after"));
-        let mut body = Vec::new();
-        let whole = loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
-                Ok(None) => break true,
-                Ok(Some(_)) | Err(_) => break false,
-            }
-        };
-        let raw = Raw {
-            status,
-            retry_after_milliseconds: milliseconds.as_deref(),
-            retry_after_seconds: seconds.as_deref(),
-            body: &body,
-            whole,
-        };
-        read(raw, &self.table)
-    }
-
     /// A refused credential is read again at its source. The first time a token is stale that alone may mend it, so the
     /// batch is simply tried again; only then is it the account's problem.
     fn mind_the_credential(&self, answer: Answer) -> Answer {
@@ -165,14 +159,45 @@ impl Client {
         self.credentials.refresh();
         let stale = evidence.code.as_deref().is_some_and(|code| code.starts_with("InvalidSecurityToken"));
         if stale && self.stale_tokens.fetch_add(1, Ordering::Relaxed) == 0 {
-            return Answer { verdict: Verdict::Transient(Arc::clone(evidence)), pause: answer.pause };
+            return Answer { verdict: Verdict::of(Class::Transient, Evidence::clone(evidence)), pause: answer.pause };
         }
         answer
     }
 }
 
-fn without_pause(verdict: Verdict) -> Answer {
-    Answer { verdict, pause: None }
+/// An answer, read as far as it came.
+struct Received {
+    status: u16,
+    retry_after_milliseconds: Option<String>,
+    retry_after_seconds: Option<String>,
+    body: Vec<u8>,
+    whole: bool,
+}
+
+impl Received {
+    fn raw(&self) -> Raw<'_> {
+        Raw {
+            status: self.status,
+            retry_after_milliseconds: self.retry_after_milliseconds.as_deref(),
+            retry_after_seconds: self.retry_after_seconds.as_deref(),
+            body: &self.body,
+            whole: self.whole,
+        }
+    }
+}
+
+async fn receive(mut response: reqwest::Response) -> Received {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after_milliseconds, retry_after_seconds) = (header("x-acs-retry-after"), header("retry-after"));
+    let mut body = Vec::new();
+    let whole = loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
+            Ok(None) => break true,
+            Ok(Some(_)) | Err(_) => break false,
+        }
+    };
+    Received { status: response.status().as_u16(), retry_after_milliseconds, retry_after_seconds, body, whole }
 }
 
 /// A call without an answer: not done if it never left, else of unknown fate.
@@ -185,14 +210,12 @@ fn not_answered(error: &reqwest::Error) -> Verdict {
         source = cause.source();
     }
     let reason = reasons.pop().unwrap_or_else(|| "no further reason".to_owned());
-    if error.is_connect() {
-        Verdict::Transient(Evidence::own("ConnectFailed", format!("no connection to the endpoint: {reason}")))
+    let (class, code, words) = if error.is_connect() {
+        (Class::Transient, "ConnectFailed", format!("no connection to the endpoint: {reason}"))
     } else if error.is_timeout() {
-        Verdict::Unknown(Evidence::own("TimedOut", "the API did not answer within the account's call_timeout"))
+        (Class::Unknown, "TimedOut", "the API did not answer within the account's call_timeout".to_owned())
     } else {
-        Verdict::Unknown(Evidence::own(
-            "ConnectionLost",
-            format!("the connection was lost before the answer: {reason}"),
-        ))
-    }
+        (Class::Unknown, "ConnectionLost", format!("the connection was lost before the answer: {reason}"))
+    };
+    Verdict::of(class, Evidence::words(code, words))
 }

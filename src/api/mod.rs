@@ -1,5 +1,6 @@
-//! One `ReleaseInstance` call: building it (`request`), signing it (`signature`, `credentials`), sending it (`client`), and
-//! reading from the answer what became of the batch (`answer`, `error_table`).
+//! One `ReleaseInstance` call, or one query for what is left: building it (`request`), signing it (`signature`,
+//! `credentials`), sending it (`client`), and reading from the answer what became of the batch (`answer`, `listing`,
+//! `error_table`).
 //!
 //! It must not know why a call is made or what follows from its verdict.
 
@@ -7,9 +8,11 @@ mod answer;
 mod client;
 pub mod credentials;
 mod error_table;
+mod listing;
 mod request;
 pub mod signature;
 
 pub use answer::Answer;
 pub use client::{Client, ClientError};
 pub use error_table::ErrorTable;
+pub use request::{QUERY, RELEASE};

@@ -6,15 +6,20 @@
 
 pub mod amqp;
 pub mod embedded;
+mod look;
+mod queue;
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+pub use self::look::Look;
+pub use self::queue::{Queue, WatchName, step_name};
 use crate::config::BrokerSettings;
-use crate::contract::{DEAD, JOBS, Message, RESULTS, UNROUTED};
+use crate::contract::Message;
 
 /// What a worker, a producer and an operator need of a broker.
 pub trait Broker: Send + Sync {
@@ -30,38 +35,34 @@ pub trait Broker: Send + Sync {
 
     /// Messages ready in a queue, not counting those that a consumer holds.
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>>;
+
+    /// Looks at what is ready in a queue, in its order, and takes nothing: afterwards every message is where it was.
+    fn look(&self, queue: Queue) -> BoxFuture<'_, Result<Look, BrokerError>>;
+
+    /// Puts dead letters back into their queue, each confirmed and known to have reached it. No watcher gets a copy: they
+    /// are no news. The answers stand in the order of the letters.
+    fn deposit(&self, letters: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>>;
+
+    /// From now on `Queue::Watch(name)` gets a copy of every result and of every dead letter. Idempotent. It takes nothing
+    /// from the queues of others, and goes by itself when nobody has read it for a day.
+    fn watch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Ends a watch and drops the copies that were not read. Idempotent.
+    fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>>;
 }
 
-/// Opens the broker that the settings name. Nothing is connected before it is needed.
-pub fn open(settings: &BrokerSettings) -> Result<Box<dyn Broker>, BrokerError> {
+/// Opens the broker that the settings name, with a retry queue for each of the `steps`. Nothing is connected before it is
+/// needed.
+pub fn open(settings: &BrokerSettings, steps: &[Duration]) -> Result<Box<dyn Broker>, BrokerError> {
     let url = settings.url.as_deref().ok_or(BrokerError::NotNamed)?;
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(Box::new(embedded::EmbeddedBroker::open(Path::new(path))?)),
-        None => Ok(Box::new(amqp::AmqpBroker::new(settings)?)),
+        None => Ok(Box::new(amqp::AmqpBroker::new(settings)?.with_steps(steps))),
     }
 }
 
-/// A queue of the house.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Queue {
-    Jobs,
-    Results,
-    Dead,
-    Unrouted,
-}
-
-impl Queue {
-    pub const ALL: [Self; 4] = [Self::Jobs, Self::Results, Self::Dead, Self::Unrouted];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Jobs => JOBS,
-            Self::Results => RESULTS,
-            Self::Dead => DEAD,
-            Self::Unrouted => UNROUTED,
-        }
-    }
-}
+/// How long a watch lives that nobody reads.
+const UNWATCHED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where a publication goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,12 @@ pub enum Destination {
     Results { key: String },
     /// The dead-letter queue.
     Dead,
+    /// Back to the jobs, after a delay that is one of the broker's steps.
+    Retry { after: Duration },
+    /// The jobs, behind those that wait there.
+    Jobs,
+    /// Where discarded dead letters stay until they are purged.
+    Archive,
     /// The queue that a producer named in `reply_to`: best effort, never waited for.
     Reply { queue: String },
 }
@@ -147,10 +154,12 @@ pub struct Subscription {
     pub health: watch::Receiver<Health>,
 }
 
-/// What a subscriber orders. The queue of commands is as long as the prefetch at most: one settlement a delivery.
+/// What a subscriber orders. The queue of commands is as long as the deliveries held: one settlement each.
 #[derive(Debug)]
 pub enum Command {
     Settle(Settlement),
+    /// As many deliveries more as the prefetch says, whatever is held.
+    TakeMore,
     /// No further deliveries; what is held stays held and can be settled.
     StopDeliveries,
 }
@@ -164,6 +173,11 @@ impl Subscription {
     /// Asks for no further deliveries. Those already on their way may still arrive.
     pub fn stop_deliveries(&self) {
         self.command(Command::StopDeliveries);
+    }
+
+    /// Holds what it holds, and asks for as many deliveries again as the prefetch says.
+    pub fn take_more(&self) {
+        self.command(Command::TakeMore);
     }
 
     fn command(&self, command: Command) {

@@ -85,7 +85,7 @@ impl EnqueueCommand {
             Some(path) => whole_jobs(open(path)?)?,
             None => self.jobs_of_ids()?,
         };
-        let broker = broker::open(&settings.broker)?;
+        let broker = broker::open(&settings.broker, &settings.retry.steps)?;
         let (total, mut confirmed) = (messages.len(), 0_usize);
         while !messages.is_empty() {
             let rest = messages.split_off(messages.len().min(JOBS_AT_A_TIME));

@@ -9,9 +9,10 @@ pub struct SetupCommand {}
 
 impl SetupCommand {
     pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
-        let broker = broker::open(&settings.broker)?;
+        let broker = broker::open(&settings.broker, &settings.retry.steps)?;
         broker.declare().await?;
-        for queue in Queue::ALL {
+        let retry = settings.retry.steps.iter().map(|after| Queue::Retry { after: *after });
+        for queue in Queue::ALL.into_iter().chain(retry) {
             say!("{} is ready", queue.name());
         }
         Ok(())

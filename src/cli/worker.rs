@@ -19,7 +19,7 @@ impl WorkerCommand {
     pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
         logging::start(&settings.log)?;
         let stop = signals::stop()?;
-        let broker = broker::open(&settings.broker)?;
+        let broker = broker::open(&settings.broker, &settings.retry.steps)?;
         let (metrics, vitals) = (Arc::new(Metrics::new()?), Arc::new(Vitals::default()));
         let credentials = settings.accounts.clone();
         let chain = |name: &_| Chain::new(&credentials.get(name).cloned().unwrap_or_default().credentials);

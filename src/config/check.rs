@@ -11,6 +11,9 @@ use super::endpoint;
 use super::{AccountSettings, BrokerSettings, LogSettings, RetrySettings, SafetySettings, Settings, WorkerSettings};
 use crate::contract::{InstanceId, MAX_IDS_PER_CALL};
 
+/// Far below RabbitMQ's default consumer_timeout of 30 minutes, after which it closes the channel.
+const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
+
 /// A setting that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -24,7 +27,8 @@ pub struct Violation {
 pub fn check(settings: &Settings) -> Vec<Violation> {
     let mut rules = Rules { section: String::new(), violations: Vec::new() };
     rules.section("broker").broker(&settings.broker);
-    rules.section("worker").worker(&settings.worker);
+    let longest_call = settings.accounts.values().map(|account| account.call_timeout).max().unwrap_or_default();
+    rules.section("worker").worker(&settings.worker, longest_call);
     rules.section("retry").retry(&settings.retry);
     rules.section("safety").safety(&settings.safety);
     rules.section("log").log(&settings.log);
@@ -92,7 +96,7 @@ impl Rules {
         self.demand(encrypted || *tls == super::TlsSettings::default(), "tls", unused);
     }
 
-    fn worker(&mut self, worker: &WorkerSettings) {
+    fn worker(&mut self, worker: &WorkerSettings, longest_call: Duration) {
         if let Some(name) = &worker.name {
             let valid = (1..=100).contains(&name.len()) && !name.chars().any(char::is_control);
             self.demand(valid, "name", "must be 1 to 100 bytes of text without control characters");
@@ -113,16 +117,43 @@ impl Rules {
         );
         // The queue's own limit is 100; the worker must give up first, to say why.
         self.within("max_deliveries", worker.max_deliveries, 1..=90);
+        self.some_time("max_hold", worker.max_hold);
+        self.demand(
+            worker.max_hold > longest_call,
+            "max_hold",
+            "is not longer than the longest call_timeout of an account: lengthen it",
+        );
+        self.demand(
+            worker.max_hold + longest_call <= LONGEST_HOLD,
+            "max_hold",
+            "and the longest call_timeout make more than 20m: shorten it, for RabbitMQ takes a delivery back that is held \
+             for its consumer_timeout, 30m by default",
+        );
         self.some_time("drain_deadline", worker.drain_deadline);
     }
 
     fn retry(&mut self, retry: &RetrySettings) {
+        self.within("attempts_in_process", retry.attempts_in_process, 1..=100);
         self.within("max_attempts", retry.max_attempts, 1..=1000);
+        self.demand(
+            retry.attempts_in_process <= retry.max_attempts,
+            "max_attempts",
+            "is less than retry.attempts_in_process, which would never be reached: raise it, or lower that",
+        );
         self.some_time("max_age", retry.max_age);
         self.some_time("initial_interval", retry.initial_interval);
         self.within("multiplier", retry.multiplier, 1.0..=10.0);
         let ordered = retry.initial_interval <= retry.max_interval;
         self.demand(ordered, "max_interval", "is shorter than retry.initial_interval: lengthen it");
+        let rising = retry.steps.is_sorted_by(|shorter, longer| shorter < longer);
+        // The broker counts milliseconds.
+        let whole =
+            retry.steps.iter().all(|step| *step >= Duration::from_millis(1) && step.subsec_nanos() % 1_000_000 == 0);
+        self.demand(
+            (1..=8).contains(&retry.steps.len()) && rising && whole,
+            "steps",
+            "must be 1 to 8 delays in whole milliseconds, each longer than the one before: [\"10s\", \"1m\", \"10m\"]",
+        );
     }
 
     fn safety(&mut self, safety: &SafetySettings) {
@@ -226,14 +257,24 @@ mod tests {
             ("worker.max_pending_bytes", "4_000_000"),
             ("worker.max_deliveries", "0"),
             ("worker.max_deliveries", "100"),
+            ("worker.max_hold", "'21m'"),
             ("worker.drain_deadline", "'0s'"),
-            ("retry.max_attempts", "0"),
+            ("retry.attempts_in_process", "0"),
+            ("retry.attempts_in_process", "101\nretry.max_attempts = 200"),
+            ("retry.max_attempts", "2"),
+            ("retry.max_attempts", "1001"),
             ("retry.max_age", "'0s'"),
             ("retry.initial_interval", "'0s'"),
             ("retry.max_interval", "'499ms'"),
             ("retry.multiplier", "0.9"),
             ("retry.multiplier", "10.1"),
             ("retry.multiplier", "nan"),
+            ("retry.steps", "[]"),
+            ("retry.steps", "['0s', '1s']"),
+            ("retry.steps", "['1m', '10s']"),
+            ("retry.steps", "['10s', '10s']"),
+            ("retry.steps", "['1.5ms']"),
+            ("retry.steps", "['1s', '2s', '3s', '4s', '5s', '6s', '7s', '8s', '9s']"),
             ("safety.protected", "['']"),
             ("safety.protected", "['i-1,i-2']"),
             ("safety.protected", "['i 1']"),
@@ -259,12 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_is_held_for_longer_than_a_call_and_for_less_than_the_broker_allows() {
+        for (hold, call) in [("20s", "20s"), ("1ms", "1s"), ("19m", "2m")] {
+            let found = broken(&format!("worker.max_hold = '{hold}'\naccounts.vno.call_timeout = '{call}'"));
+            assert!(found.len() == 1 && found[0].starts_with("worker.max_hold "), "{hold} {call}: {found:?}");
+        }
+        assert_eq!(broken("worker.max_hold = '21s'\naccounts.vno.call_timeout = '20s'"), [""; 0]);
+    }
+
+    #[test]
     fn what_makes_sense_is_taken() {
         let cases = [
             "broker.url = 'amqp://guest:guest@localhost:5672/%2f'",
             "broker.url = 'amqps://[::1]/vhost?heartbeat=10'",
             "broker.url = 'sqlite:jobs.db'",
             "worker.linger = '0s'",
+            "retry.steps = ['500ms']",
             "safety.protected = ['*', 'i-bp67acfmxazb4ph0000a', 'rm-*']",
             "log.level = 'bulkrelease=debug,lapin=warn'",
             "log.level = 'WARN,bulkrelease=trace'",

@@ -28,6 +28,23 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// Several of them, as an array.
+pub mod list {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    #[derive(serde::Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct One(#[serde(with = "super")] Duration);
+
+    pub fn serialize<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(durations.iter().copied().map(One))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        Ok(Vec::<One>::deserialize(deserializer)?.into_iter().map(|One(duration)| duration).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,9 @@ pub struct WorkerSettings {
     pub max_pending_ids: usize,
     pub max_pending_bytes: usize,
     pub max_deliveries: u64,
+    /// A delivery is held no longer, but for a call that is under way.
+    #[serde(with = "duration")]
+    pub max_hold: Duration,
     #[serde(with = "duration")]
     pub drain_deadline: Duration,
 }
@@ -107,6 +110,7 @@ impl Default for WorkerSettings {
             max_pending_ids: 100_000,
             max_pending_bytes: 64 * 1024 * 1024,
             max_deliveries: 50,
+            max_hold: Duration::from_secs(300),
             drain_deadline: Duration::from_secs(25),
         }
     }
@@ -115,9 +119,11 @@ impl Default for WorkerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
-    /// Failed calls of a batch, with no outcome between them, after which its open ids are given up on.
+    /// Failed calls of a batch, with no outcome between them, after which its open ids wait outside the worker.
+    pub attempts_in_process: u32,
+    /// Failed calls of an id, wherever it waited between them, after which it is given up on.
     pub max_attempts: u32,
-    /// Counted from the first failed call.
+    /// Counted from the first failed call, without the time that an id waited for permits or for its account.
     #[serde(with = "duration")]
     pub max_age: Duration,
     #[serde(with = "duration")]
@@ -125,16 +131,21 @@ pub struct RetrySettings {
     pub multiplier: f64,
     #[serde(with = "duration")]
     pub max_interval: Duration,
+    /// How long what waits outside the worker waits, rising: a queue of the broker for each.
+    #[serde(with = "duration::list")]
+    pub steps: Vec<Duration>,
 }
 
 impl Default for RetrySettings {
     fn default() -> Self {
         Self {
-            max_attempts: 8,
-            max_age: Duration::from_secs(600),
+            attempts_in_process: 3,
+            max_attempts: 20,
+            max_age: Duration::from_secs(24 * 60 * 60),
             initial_interval: Duration::from_millis(500),
             multiplier: 2.0,
             max_interval: Duration::from_secs(30),
+            steps: [10, 60, 600].map(Duration::from_secs).into(),
         }
     }
 }
@@ -192,6 +203,10 @@ pub struct AccountSettings {
     pub credentials: CredentialSource,
     /// Whether a refused call is known to have released nothing. The vendor doesn't say; `false` assumes nothing.
     pub atomic: bool,
+    /// Whether `QueryAvailableInstances` may be asked which suspects are still there. The operator vouches that it lists
+    /// every instance of the account.
+    pub read_back: bool,
+    pub read_back_calls_per_second: CallsPerSecond,
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
     #[serde(with = "duration")]
@@ -208,6 +223,8 @@ impl Default for AccountSettings {
             burst: 1,
             credentials: CredentialSource::Default,
             atomic: false,
+            read_back: false,
+            read_back_calls_per_second: CallsPerSecond::Limited(5.0),
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(20),
             error_classes: BTreeMap::new(),
@@ -265,7 +282,7 @@ impl<'de> Deserialize<'de> for CallsPerSecond {
         match Written::deserialize(deserializer) {
             Ok(Written::Number(rate)) if (0.001..=10_000.0).contains(&rate) => Ok(Self::Limited(rate)),
             Ok(Written::Word(word)) if word == "unlimited" => Ok(Self::Unlimited),
-            _ => Err(serde::de::Error::custom("calls_per_second is a number from 0.001 to 10000, or \"unlimited\"")),
+            _ => Err(serde::de::Error::custom("calls per second are a number from 0.001 to 10000, or \"unlimited\"")),
         }
     }
 }

@@ -6,13 +6,10 @@
 use jiff::Timestamp;
 
 use super::message::header;
-use super::{JOBS, Message, Properties, fingerprint};
+use super::{Class, JOBS, MAX_BODY_BYTES, Message, Properties, fingerprint};
 
 /// AMQP's `type` of a dead letter.
 pub const KIND: &str = "release.dead.v1";
-
-/// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
-const MAX_PART_BYTES: usize = 15 * 1024 * 1024;
 
 /// Headers must fit into one AMQP frame (128 KiB by default) whatever an API answers.
 const MAX_HEADER_CHARS: usize = 1024;
@@ -50,6 +47,8 @@ pub struct DeadLetter {
     /// A job narrowed to the ids given up on, or the original bytes.
     pub body: Vec<u8>,
     pub reason: DeadReason,
+    /// What the API's answer means for a batch; `None` where the reason is our own.
+    pub class: Option<Class>,
     pub code: Option<String>,
     pub explanation: String,
     pub request_id: Option<String>,
@@ -62,18 +61,30 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// The code, or else the reason: what the letter is told apart by.
+    fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or(self.reason.as_str())
+    }
+
+    /// The same for all letters that differ only in ids, numbers and times.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(self.code(), &self.product, &self.explanation)
+    }
+
     /// The messages to publish: one, or numbered parts where one would be too large. `original` are the job's properties.
     pub fn into_messages(self, original: &Properties) -> Vec<Message> {
-        let code = self.code.as_deref().unwrap_or(self.reason.as_str());
         let mut headers = original.headers.clone();
         headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
         let mut set = |name: &str, value: &str| {
             headers.insert(name.to_owned(), value.chars().take(MAX_HEADER_CHARS).collect());
         };
         set(header::REASON, self.reason.as_str());
-        set(header::CODE, code);
+        set(header::CODE, self.code());
+        if let Some(class) = self.class {
+            set(header::CLASS, class.as_str());
+        }
         set(header::EXPLANATION, &self.explanation);
-        set(header::FINGERPRINT, &fingerprint(code, &self.product, &self.explanation));
+        set(header::FINGERPRINT, &self.fingerprint());
         set(header::ATTEMPTS, &self.attempts.to_string());
         set(header::FIRST_FAILURE, &self.first_failure.to_string());
         set(header::LAST_FAILURE, &self.last_failure.to_string());
@@ -90,10 +101,10 @@ impl DeadLetter {
             timestamp: Some(self.last_failure.as_second().max(0).unsigned_abs()),
             headers,
         };
-        if self.body.len() <= MAX_PART_BYTES {
+        if self.body.len() <= MAX_BODY_BYTES {
             return vec![Message { body: self.body, properties }];
         }
-        let parts = self.body.chunks(MAX_PART_BYTES);
+        let parts = self.body.chunks(MAX_BODY_BYTES);
         let count = parts.len();
         parts
             .enumerate()
@@ -114,6 +125,7 @@ mod tests {
         DeadLetter {
             body: (0..bytes).map(|i| i as u8).collect(),
             reason: DeadReason::Malformed,
+            class: None,
             code: None,
             explanation: "é".repeat(5000),
             request_id: None,
@@ -133,7 +145,7 @@ mod tests {
             parts.iter().map(|p| p.properties.headers[header::PART].as_str()).collect::<Vec<_>>(),
             ["1/3", "2/3", "3/3"]
         );
-        assert!(parts.iter().all(|part| part.body.len() <= MAX_PART_BYTES));
+        assert!(parts.iter().all(|part| part.body.len() <= MAX_BODY_BYTES));
         assert_eq!(parts.into_iter().flat_map(|part| part.body).collect::<Vec<_>>(), whole.body);
     }
 

@@ -42,15 +42,23 @@ pub enum MalformedJob {
 }
 
 impl MalformedJob {
-    fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(super) fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Field { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same of a job that is part of something larger.
+    pub(super) fn within(self, whole: &str) -> Self {
+        match self {
+            Self::Field { field, problem } => Self::Field { field: format!("{whole}.{field}"), problem },
+            other => other,
+        }
     }
 }
 
 /// A job as it stands on the wire, names as the API writes them.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default, expecting = "a job: a JSON object")]
-struct Wire {
+pub(super) struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
     product_code: Option<Token>,
@@ -73,34 +81,24 @@ struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    suspect_ids: Option<Vec<InstanceId>>,
+    pub(super) suspect_ids: Option<Vec<InstanceId>>,
 }
 
 impl Job {
     /// Reads a job from a message's body. `message_id` names the job where the body doesn't.
     pub fn parse(body: &[u8], message_id: Option<&str>) -> Result<Self, MalformedJob> {
-        if body.is_empty() {
-            return Err(MalformedJob::Empty);
-        }
-        let text = std::str::from_utf8(body).map_err(|error| MalformedJob::Encoding(error.valid_up_to()))?;
-        if text.starts_with('\u{feff}') {
-            return Err(MalformedJob::ByteOrderMark);
-        }
-        // A derived parser would take an array as the fields in their order: too easy to get wrong for a release.
-        if !text.trim_start().starts_with('{') {
-            return Err(MalformedJob::Json("it is not a JSON object: send {\"ProductCode\": ...}".to_owned()));
-        }
-        let wire: Wire = match serde_json::from_str(text) {
-            Ok(wire) => wire,
-            Err(_) => return Err(explain(text)),
-        };
-        Self::from_wire(wire, || match message_id.and_then(|id| JobId::new(id).ok()) {
-            Some(id) => id,
-            None => JobId::of_body(body),
+        let text = text(body)?;
+        let wire: Wire = serde_json::from_str(text).map_err(|_| explain::<Wire>(text))?;
+        Self::from_wire(wire, || {
+            let named = message_id.and_then(|id| JobId::new(id).ok());
+            Ok(named.unwrap_or_else(|| JobId::of_body(body)))
         })
     }
 
-    fn from_wire(wire: Wire, unnamed: impl FnOnce() -> JobId) -> Result<Self, MalformedJob> {
+    pub(super) fn from_wire(
+        wire: Wire,
+        unnamed: impl FnOnce() -> Result<JobId, MalformedJob>,
+    ) -> Result<Self, MalformedJob> {
         let missing = |field: &str| MalformedJob::field(field, "is missing: every job needs it");
         let ids = wire.instance_ids.ok_or_else(|| missing("InstanceIds"))?;
         if ids.is_empty() {
@@ -122,7 +120,7 @@ impl Job {
         Ok(Self {
             id: match wire.job_id {
                 Some(text) => JobId::new(&text).map_err(|problem| MalformedJob::field("JobId", problem))?,
-                None => unnamed(),
+                None => unnamed()?,
             },
             group: GroupKey {
                 account: wire.account.unwrap_or_default(),
@@ -142,8 +140,12 @@ impl Job {
 
     /// The same job for some of its ids: a body that any client may send to the jobs queue again.
     pub fn narrowed(&self, ids: &[InstanceId], suspects: &[InstanceId]) -> Vec<u8> {
+        serde_json::to_vec(&self.wire(ids, suspects)).expect("strings, numbers and string maps always serialise")
+    }
+
+    pub(super) fn wire(&self, ids: &[InstanceId], suspects: &[InstanceId]) -> Wire {
         let group = &self.group;
-        let wire = Wire {
+        Wire {
             job_id: Some(self.id.as_str().to_owned()),
             product_code: Some(group.product_code.clone()),
             subscription_type: Some(group.subscription_type),
@@ -156,8 +158,7 @@ impl Job {
             not_after: self.not_after,
             labels: (!self.labels.is_empty()).then(|| self.labels.clone()),
             suspect_ids: (!suspects.is_empty()).then(|| suspects.to_vec()),
-        };
-        serde_json::to_vec(&wire).expect("strings, numbers and string maps always serialise")
+        }
     }
 
     /// The whole job as a body.
@@ -180,10 +181,26 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), MalformedJob> {
     }
 }
 
+/// The body as the text of a JSON object.
+pub(super) fn text(body: &[u8]) -> Result<&str, MalformedJob> {
+    if body.is_empty() {
+        return Err(MalformedJob::Empty);
+    }
+    let text = std::str::from_utf8(body).map_err(|error| MalformedJob::Encoding(error.valid_up_to()))?;
+    if text.starts_with('\u{feff}') {
+        return Err(MalformedJob::ByteOrderMark);
+    }
+    // A derived parser would take an array as the fields in their order: too easy to get wrong for a release.
+    if !text.trim_start().starts_with('{') {
+        return Err(MalformedJob::Json("it is not a JSON object: send {\"ProductCode\": ...}".to_owned()));
+    }
+    Ok(text)
+}
+
 /// Parses again, slowly, to say where the problem is.
-fn explain(text: &str) -> MalformedJob {
+pub(super) fn explain<'a, T: Deserialize<'a>>(text: &'a str) -> MalformedJob {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, Wire>(&mut deserializer) {
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
         Ok(_) => match deserializer.end() {
             Ok(()) => MalformedJob::Json("the body can't be read: send one JSON object".to_owned()),
             Err(error) => MalformedJob::Json(format!("{error}: send one JSON object and nothing after it")),

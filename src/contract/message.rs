@@ -9,6 +9,8 @@ pub mod header {
     /// How often a job was replayed. Part of `ResultId`, so that consumers keep a replay's result.
     pub const REPLAY: &str = "bulkrelease-replay";
     pub const REASON: &str = "bulkrelease-reason";
+    /// What the API's answer means for a batch: `unknown`, `instance`, ...
+    pub const CLASS: &str = "bulkrelease-class";
     pub const CODE: &str = "bulkrelease-code";
     pub const EXPLANATION: &str = "bulkrelease-explanation";
     pub const FINGERPRINT: &str = "bulkrelease-fingerprint";
@@ -18,8 +20,16 @@ pub mod header {
     pub const LAST_FAILURE: &str = "bulkrelease-last-failure";
     pub const WORKER: &str = "bulkrelease-worker";
     pub const ORIGIN: &str = "bulkrelease-origin";
+    /// Of a remainder: ids with an outcome.
+    pub const SETTLED: &str = "bulkrelease-settled";
+    /// Of a remainder: ids without one.
+    pub const OPEN: &str = "bulkrelease-open";
     /// `2/3`: the second of three messages whose bodies, put together, are the original.
     pub const PART: &str = "bulkrelease-part";
+    /// RabbitMQ's own word on a message that it moved to the dead letters itself: see `DELIVERY_LIMIT`.
+    pub const LAST_DEATH: &str = "x-last-death-reason";
+    /// The value of `LAST_DEATH` where the queue's delivery limit was reached. No other is told.
+    pub const DELIVERY_LIMIT: &str = "delivery_limit";
 }
 
 /// A body with its properties.
@@ -36,7 +46,7 @@ pub struct Properties {
     pub correlation_id: Option<String>,
     /// Where a best-effort copy of the result goes.
     pub reply_to: Option<String>,
-    /// AMQP's `type`: `release.job.v1`, `release.result.v1`, `release.dead.v1`.
+    /// AMQP's `type`: `release.job.v1`, `release.remainder.v1`, `release.result.v1`, `release.dead.v1`.
     pub kind: Option<String>,
     /// Seconds since 1970, as AMQP counts.
     pub timestamp: Option<u64>,

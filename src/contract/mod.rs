@@ -13,6 +13,8 @@ mod job;
 mod job_id;
 mod message;
 mod outcome;
+mod place;
+mod remainder;
 mod result;
 mod verdict;
 
@@ -26,14 +28,25 @@ pub use job::{Job, KIND as JOB_KIND, MalformedJob};
 pub use job_id::JobId;
 pub use message::{Message, Properties, header};
 pub use outcome::{Evidence, InstanceOutcome, Outcome};
+pub use place::{Doubt, Open, Place};
+pub use remainder::{KIND as REMAINDER_KIND, Remainder};
 pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status, result_id};
-pub use verdict::{Refusal, Verdict};
+pub use verdict::{Class, ReadBack, Refusal, Verdict};
 
-/// The queue, and the routing key, of jobs.
+/// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
+const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
+
+/// The queue of jobs, and the fanout exchange through which they come back to it.
 pub const JOBS: &str = "release.jobs";
+/// The direct exchange of what waits before it goes back to the jobs, and the beginning of its queues' names.
+pub const RETRY: &str = "release.retry";
 /// The topic exchange, and the queue, of results.
 pub const RESULTS: &str = "release.results";
 /// The exchange, and the queue, of dead letters.
 pub const DEAD: &str = "release.dead";
+/// The exchange, and the queue, of dead letters that were discarded and can still be restored.
+pub const ARCHIVE: &str = "release.archive";
+/// The beginning of the names of a watcher's queues.
+pub const WATCH: &str = "release.watch";
 /// The alternate exchange, and the queue, of what no queue wanted.
 pub const UNROUTED: &str = "release.unrouted";

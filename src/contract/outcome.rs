@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Class;
+
 /// What became of one id. Every id of a job ends in exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Outcome {
@@ -50,6 +52,8 @@ impl Outcome {
 /// What an outcome rests on: the answer of the API, or our own reason. Shared by all ids of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
+    /// What the API's answer means for a batch; `None` where the reason is our own.
+    pub class: Option<Class>,
     pub code: Option<String>,
     /// Whole, as the API wrote it: what it names is looked for in it. `brief` is what is shown.
     pub message: Option<String>,
@@ -66,9 +70,14 @@ impl Evidence {
         self.message.as_ref().map(|message| message.chars().take(BRIEF_CHARACTERS).collect())
     }
 
+    /// A code and words of our own.
+    pub fn words(code: &str, message: impl Into<String>) -> Self {
+        Self { code: Some(code.to_owned()), message: Some(message.into()), ..Self::default() }
+    }
+
     /// A reason of our own.
     pub fn own(code: &str, message: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { code: Some(code.to_owned()), message: Some(message.into()), request_id: None })
+        Arc::new(Self::words(code, message))
     }
 }
 

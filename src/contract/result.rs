@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job_id::derived_id;
-use super::{InstanceId, InstanceOutcome, JobId, Outcome};
+use super::{InstanceId, InstanceOutcome, JobId, MAX_BODY_BYTES, Outcome};
 
 /// AMQP's `type` of a result.
 pub const KIND: &str = "release.result.v1";
@@ -136,7 +136,7 @@ pub struct JobResult {
     pub status: Status,
     pub counts: Counts,
     pub instances: Vec<InstanceResult>,
-    /// The most calls that any one id of the job took part in.
+    /// The most calls that any one id of the job took part in, added up over the deliveries of its remainders.
     pub attempts: u32,
     pub received_at: Timestamp,
     pub finished_at: Timestamp,
@@ -144,9 +144,6 @@ pub struct JobResult {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
-
-/// The largest body of a result. RabbitMQ 4 takes 16 MiB by default, properties aside.
-const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
 
 impl JobResult {
     /// The message's body. In the result of a very large job the API's messages and request ids are left out rather than

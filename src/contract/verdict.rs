@@ -1,8 +1,11 @@
 //! What a call says of its batch as a whole: the API never says it of a single id.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Evidence;
+use serde::{Deserialize, Serialize};
+
+use super::{Evidence, InstanceId};
 
 /// The one verdict of a call. Whoever classifies an answer (`api`) chooses; whoever decides (`engine`) obeys.
 #[derive(Debug, Clone)]
@@ -34,7 +37,54 @@ pub enum Refusal {
     Unlisted,
 }
 
+/// The kinds of verdict, as metrics, logs and dead letters name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    Released,
+    Throttled,
+    Transient,
+    Unknown,
+    Account,
+    Request,
+    Instance,
+    Gone,
+    Unlisted,
+}
+
+impl Class {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Unknown => "unknown",
+            Self::Account => "account",
+            Self::Request => "request",
+            Self::Instance => "instance",
+            Self::Gone => "gone",
+            Self::Unlisted => "unlisted",
+        }
+    }
+}
+
 impl Verdict {
+    /// The verdict of a class; the evidence says so from here on.
+    pub fn of(class: Class, evidence: Evidence) -> Self {
+        let evidence = Arc::new(Evidence { class: Some(class), ..evidence });
+        match class {
+            Class::Released => Self::Released(evidence),
+            Class::Throttled => Self::Throttled(evidence),
+            Class::Transient => Self::Transient(evidence),
+            Class::Unknown => Self::Unknown(evidence),
+            Class::Account => Self::Account(evidence),
+            Class::Request => Self::Refused(Refusal::Request, evidence),
+            Class::Instance => Self::Refused(Refusal::Instance, evidence),
+            Class::Gone => Self::Refused(Refusal::Gone, evidence),
+            Class::Unlisted => Self::Refused(Refusal::Unlisted, evidence),
+        }
+    }
+
     pub fn evidence(&self) -> &Arc<Evidence> {
         match self {
             Self::Released(evidence)
@@ -46,18 +96,26 @@ impl Verdict {
         }
     }
 
-    /// The word used in metrics and logs.
-    pub fn class(&self) -> &'static str {
+    pub fn class(&self) -> Class {
         match self {
-            Self::Released(_) => "released",
-            Self::Throttled(_) => "throttled",
-            Self::Transient(_) => "transient",
-            Self::Unknown(_) => "unknown",
-            Self::Account(_) => "account",
-            Self::Refused(Refusal::Request, _) => "request",
-            Self::Refused(Refusal::Instance, _) => "instance",
-            Self::Refused(Refusal::Gone, _) => "gone",
-            Self::Refused(Refusal::Unlisted, _) => "unlisted",
+            Self::Released(_) => Class::Released,
+            Self::Throttled(_) => Class::Throttled,
+            Self::Transient(_) => Class::Transient,
+            Self::Unknown(_) => Class::Unknown,
+            Self::Account(_) => Class::Account,
+            Self::Refused(Refusal::Request, _) => Class::Request,
+            Self::Refused(Refusal::Instance, _) => Class::Instance,
+            Self::Refused(Refusal::Gone, _) => Class::Gone,
+            Self::Refused(Refusal::Unlisted, _) => Class::Unlisted,
         }
     }
+}
+
+/// What a query for suspects came to.
+#[derive(Debug, Clone)]
+pub enum ReadBack {
+    /// The account lists these, and none else of those asked about.
+    Listed { ids: HashSet<InstanceId>, evidence: Arc<Evidence> },
+    /// It tells nothing, with what a call would have made of the answer.
+    Failed(Verdict),
 }

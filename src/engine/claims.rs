@@ -3,24 +3,24 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::flight::{Flight, Phase, Waiter};
+use super::flight::{Flight, History, Phase, Waiter};
+use super::ledger::Late;
 use super::{CALL_PATIENCE, Engine, JobKey, Moment};
-use crate::contract::{Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome};
+use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome};
 
 impl Engine {
-    pub(super) fn join(&mut self, group: &Arc<GroupKey>, id: InstanceId, waiter: Waiter, suspect: bool, now: Moment) {
+    pub(super) fn join(&mut self, group: &Arc<GroupKey>, id: InstanceId, waiter: Waiter, doubt: Doubt, now: Moment) {
         match self.flights.get_mut(&id) {
             Some(flight) => {
-                flight.suspect |= suspect;
-                flight.unknown |= suspect;
+                flight.history.doubt = flight.history.doubt.max(doubt);
                 if flight.group == *group {
-                    flight.waiters.push(waiter);
+                    flight.waiters.push(Waiter { failures_before: flight.history.failures.count, ..waiter });
                 } else {
                     flight.later.push((Arc::clone(group), waiter));
                 }
             }
             None => {
-                self.flights.insert(id.clone(), Flight::new(Arc::clone(group), suspect, vec![waiter]));
+                self.flights.insert(id.clone(), Flight::new(Arc::clone(group), doubt, vec![waiter]));
                 self.backlog.push(group, id, now);
             }
         }
@@ -29,54 +29,93 @@ impl Engine {
     /// The guards at the seal: is the id unprotected, and does a live job want it? If not it gets its outcome here.
     pub(super) fn admissible(&mut self, id: &InstanceId, now: Moment) -> bool {
         if self.protection.covers(id) {
-            self.end(id, now, |flight| match flight.suspect {
-                false => InstanceOutcome::new(Outcome::Refused, false, &protected()),
-                true => InstanceOutcome::new(Outcome::Unresolved, true, &protected()),
+            self.end(id, now, |flight| match flight.history.doubt {
+                Doubt::None => InstanceOutcome::new(Outcome::Refused, false, &protected()),
+                Doubt::Refused | Doubt::Unknown => InstanceOutcome::new(Outcome::Unresolved, true, &protected()),
             });
             return false;
         }
         let Some(flight) = self.flights.get_mut(id) else { return false };
-        let ledger = &self.ledger;
-        let expired =
-            |waiter: &Waiter| ledger.get(waiter.job).and_then(|entry| entry.expires_at).is_some_and(|at| at <= now);
-        if flight.waiters.iter().any(expired) {
-            let (late, live) = std::mem::take(&mut flight.waiters).into_iter().partition(expired);
-            flight.waiters = live;
-            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
-            self.answer_late(late, suspect, calls, failed);
+        let (history, ledger) = (flight.history, &self.ledger);
+        let mut late = Vec::new();
+        flight.waiters.retain(|waiter| match ledger.late(waiter.job, now) {
+            Some(why) => {
+                late.push((*waiter, why));
+                false
+            }
+            None => true,
+        });
+        let wanted = !flight.waiters.is_empty();
+        for (waiter, why) in late {
+            self.part(waiter, why, &history, now);
         }
-        if self.flights.get(id).is_some_and(|flight| !flight.waiters.is_empty()) {
-            return true;
+        if !wanted {
+            self.land(id, now);
         }
-        self.land(id, now);
-        false
+        wanted
     }
 
-    fn answer_late(&mut self, late: Vec<Waiter>, suspect: bool, calls: u32, failed: Option<Moment>) {
-        for waiter in late {
-            let outcome = match suspect {
-                false => InstanceOutcome::new(Outcome::Expired, suspect, &expired()),
-                true => InstanceOutcome::new(Outcome::Unresolved, suspect, &expired()),
-            };
-            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
+    /// A job doesn't wait for an id any longer.
+    fn part(&mut self, waiter: Waiter, late: Late, history: &History, now: Moment) {
+        let suspect = history.doubt.is_suspect();
+        match late {
+            Late::Held => self.ledger.postpone(waiter, history, now),
+            Late::Expired => {
+                let outcome = if suspect { Outcome::Unresolved } else { Outcome::Expired };
+                self.ledger.settle(waiter, InstanceOutcome::new(outcome, suspect, &expired()), history);
+            }
         }
     }
 
-    /// A job's `NotAfter` has passed: answers for every id of it that is not in a call right now.
-    pub(super) fn expire(&mut self, job: JobKey, now: Moment) {
+    /// Parts with jobs that are late, but for ids in a call that is under way: its verdict is waited for.
+    pub(super) fn part_with_late_jobs(&mut self, now: Moment) {
         let mut pools = HashSet::new();
-        for (slot, id) in self.ledger.open_ids(job) {
-            let Some(flight) = self.flights.get_mut(&id) else { continue };
-            if flight.phase == Phase::Called && flight.waiters.iter().any(|waiter| waiter.job == job) {
-                self.ledger.expire_again(job, now + CALL_PATIENCE);
-                continue;
+        for job in self.ledger.take_due(now) {
+            let Some(late) = self.ledger.late(job, now) else { continue };
+            let mut in_a_call = false;
+            for id in self.ledger.owed_ids(job) {
+                let Some(flight) = self.flights.get_mut(&id) else { continue };
+                if flight.is_deciding(job) {
+                    in_a_call = true;
+                } else if let Some((waiter, history)) = leave(flight, job, &mut pools) {
+                    self.part(waiter, late, &history, now);
+                }
             }
-            flight.leave(job);
-            let (suspect, calls, failed) = (flight.suspect, flight.calls, flight.first_failure);
-            if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
-                pools.insert(Arc::clone(&flight.group));
+            if in_a_call {
+                self.ledger.look_again(job, now + CALL_PATIENCE);
             }
-            self.answer_late(vec![Waiter { job, slot }], suspect, calls, failed);
+        }
+        self.sweep(pools, now);
+    }
+
+    /// Postpones jobs at once, though calls of theirs may be under way: nobody will hear the verdicts.
+    pub fn abandon(&mut self, jobs: &[JobKey], now: Moment) {
+        let mut pools = HashSet::new();
+        for &job in jobs {
+            for id in self.ledger.owed_ids(job) {
+                let Some(flight) = self.flights.get_mut(&id) else { continue };
+                let in_a_call = flight.is_deciding(job);
+                if let Some((waiter, mut history)) = leave(flight, job, &mut pools) {
+                    if in_a_call {
+                        history.doubt = Doubt::Unknown;
+                    }
+                    self.ledger.postpone(waiter, &history, now);
+                }
+            }
+        }
+        self.sweep(pools, now);
+    }
+
+    /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.
+    pub fn forget(&mut self, jobs: &[JobKey], now: Moment) {
+        let mut pools = HashSet::new();
+        for &job in jobs {
+            for id in self.ledger.owed_ids(job) {
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    leave(flight, job, &mut pools);
+                }
+            }
+            self.ledger.forget(job);
         }
         self.sweep(pools, now);
     }
@@ -96,61 +135,51 @@ impl Engine {
     pub(super) fn end(&mut self, id: &InstanceId, now: Moment, outcome: impl FnOnce(&Flight) -> InstanceOutcome) {
         let Some(flight) = self.flights.get_mut(id) else { return };
         let waiters = std::mem::take(&mut flight.waiters);
-        let (calls, failed) = (flight.calls, flight.first_failure);
+        let history = flight.history;
         let outcome = outcome(flight);
         if let Outcome::Released | Outcome::AlreadyGone = outcome.outcome {
             self.memory.remember(id, &flight.group, &outcome);
         }
         if let [waiter] = waiters[..] {
-            self.ledger.settle(waiter.job, waiter.slot, outcome, calls, failed);
+            self.ledger.settle(waiter, outcome, &history);
         } else {
             for waiter in waiters {
-                self.ledger.settle(waiter.job, waiter.slot, outcome.clone(), calls, failed);
+                self.ledger.settle(waiter, outcome.clone(), &history);
             }
         }
         self.land(id, now);
     }
 
     /// A flight is over; the next group that wants the id begins its own.
-    fn land(&mut self, id: &InstanceId, now: Moment) {
+    pub(super) fn land(&mut self, id: &InstanceId, now: Moment) {
         let Some(flight) = self.flights.remove(id) else { return };
         let Some((group, _)) = flight.later.first() else { return };
         let group = Arc::clone(group);
+        let doubt = flight.doubt_afterwards();
         let (same, other) = flight.later.into_iter().partition(|(other, _)| *other == group);
         let waiters = Vec::into_iter(same).map(|(_, waiter)| waiter).collect();
-        let mut next = Flight::new(Arc::clone(&group), flight.suspect, waiters);
+        let mut next = Flight::new(Arc::clone(&group), doubt, waiters);
         next.later = other;
-        if flight.calls == 0 {
+        if flight.history.calls == 0 {
             self.flights.insert(id.clone(), next);
             self.backlog.push(&group, id.clone(), now);
             return;
         }
         // One of our calls was about this id, so it may be gone: it must not make a batch of fresh ids fail.
-        (next.suspect, next.unknown, next.phase) = (true, true, Phase::Sealed);
+        next.phase = Phase::Sealed;
         self.flights.insert(id.clone(), next);
         let key = self.begin_course(&group, vec![id.clone()], now);
         self.make_ready(key);
     }
+}
 
-    pub(super) fn settle_waiter(&mut self, waiter: Waiter, outcome: Outcome, suspect: bool, evidence: &Arc<Evidence>) {
-        self.ledger.settle(waiter.job, waiter.slot, InstanceOutcome::new(outcome, suspect, evidence), 0, None);
+/// Takes a job's claim back, and notes the pool that may have to be swept for it.
+fn leave(flight: &mut Flight, job: JobKey, pools: &mut HashSet<Arc<GroupKey>>) -> Option<(Waiter, History)> {
+    let left = flight.leave(job);
+    if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
+        pools.insert(Arc::clone(&flight.group));
     }
-
-    /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.
-    pub fn forget(&mut self, jobs: &[JobKey], now: Moment) {
-        let mut pools = HashSet::new();
-        for job in jobs {
-            for (_, id) in self.ledger.open_ids(*job) {
-                let Some(flight) = self.flights.get_mut(&id) else { continue };
-                flight.leave(*job);
-                if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
-                    pools.insert(Arc::clone(&flight.group));
-                }
-            }
-            self.ledger.forget(*job);
-        }
-        self.sweep(pools, now);
-    }
+    left
 }
 
 pub(super) fn protected() -> Arc<Evidence> {

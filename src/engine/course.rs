@@ -1,9 +1,10 @@
-//! A course: a sealed batch's way through retries and splits, until each of its ids has an outcome.
+//! A course: a sealed batch's way through retries, read-backs and splits, until each of its ids has an outcome or leaves.
 
 use std::sync::Arc;
 
 use super::Moment;
-use super::split::Split;
+use super::flight::Failures;
+use super::split::{Guilt, Split};
 use crate::contract::{GroupKey, InstanceId};
 
 /// Names a course, and the one call that it may have under way.
@@ -18,17 +19,30 @@ pub(super) enum Plan {
     Split(Split),
 }
 
+/// Whether the suspects of a course are read back before its next call.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// No call gave a reason to.
+    Needless,
+    /// They will be. A refusal that gave the reason is judged only then.
+    Due(Option<Guilt>),
+    /// These are asked about right now.
+    Asked(Vec<InstanceId>, Option<Guilt>),
+    /// They were, as far as the account could tell; until a call is of unknown fate again.
+    Done,
+}
+
 #[derive(Debug)]
 pub(super) struct Course {
     pub group: Arc<GroupKey>,
     /// Since when the oldest id waits.
     pub since: Moment,
     pub plan: Plan,
+    pub reading: Reading,
     /// Failed calls, and split budgets spent for nothing, since an id of it last had its outcome.
-    pub attempts: u32,
+    pub failures: Failures,
     /// Whether an id had its outcome since the split budget was last renewed.
     pub progress: bool,
-    pub first_failure: Option<Moment>,
     /// How many proper verdicts other calls had had when the API last blamed the account for this one.
     pub account_blamed_at: Option<u64>,
 }
@@ -39,9 +53,9 @@ impl Course {
             group,
             since,
             plan: Plan::Whole(ids),
-            attempts: 0,
+            reading: Reading::Needless,
+            failures: Failures::default(),
             progress: false,
-            first_failure: None,
             account_blamed_at: None,
         }
     }
@@ -67,5 +81,10 @@ impl Course {
             Plan::Whole(ids) => ids.retain(wanted),
             Plan::Split(split) => split.retain(wanted),
         }
+    }
+
+    /// An id had its outcome: failed calls are counted for what is still open, and that has just come nearer to its end.
+    pub fn progressed(&mut self) {
+        (self.failures, self.progress) = (Failures::default(), true);
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Moment;
-use crate::contract::{InstanceId, InstanceOutcome};
+use super::flight::{History, Waiter};
+use crate::contract::{InstanceId, InstanceOutcome, Open, Place};
 
 /// Names one admission of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,67 +17,144 @@ pub struct FinishedJob {
     /// In the job's own order.
     pub outcomes: Vec<(InstanceId, InstanceOutcome)>,
     /// The most calls that any one id took part in.
-    pub attempts: u32,
+    pub calls: u32,
     /// When a call with one of its ids first failed or was refused.
     pub first_failure: Option<Moment>,
 }
 
+/// A job that is let go of before every id has its outcome. It must come again.
+#[derive(Debug)]
+pub struct PostponedJob {
+    pub key: JobKey,
+    /// In the job's own order; at least one is open.
+    pub places: Vec<(InstanceId, Place)>,
+    /// No call failed for any open id: they only waited for their turn.
+    pub parked: bool,
+    /// The most calls that any one id took part in.
+    pub calls: u32,
+    pub first_failure: Option<Moment>,
+}
+
+/// Why a job waits no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Late {
+    /// Its `NotAfter` has passed.
+    Expired,
+    /// It was held as long as a delivery may be.
+    Held,
+}
+
+/// What an id of a job is owed.
+#[derive(Debug)]
+enum Debt {
+    /// An outcome; with what was known when the job was admitted.
+    Outcome(Open),
+    Paid(InstanceOutcome),
+    /// Nothing more here.
+    Postponed(Open),
+}
+
 #[derive(Debug)]
 pub(super) struct Entry {
-    ids: Vec<InstanceId>,
-    outcomes: Vec<Option<InstanceOutcome>>,
-    open: usize,
-    attempts: u32,
+    instances: Vec<(InstanceId, Debt)>,
+    owed: usize,
+    calls: u32,
     first_failure: Option<Moment>,
-    pub expires_at: Option<Moment>,
+    admitted_at: Moment,
+    expires_at: Option<Moment>,
+    held_until: Option<Moment>,
     /// A call with one of its ids was made.
     pub begun: bool,
+    /// An id was postponed because of failed calls.
+    failed: bool,
+}
+
+impl Entry {
+    /// Whether the job must not wait any longer.
+    pub fn late(&self, now: Moment) -> Option<Late> {
+        let passed = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        if passed(self.expires_at) { Some(Late::Expired) } else { passed(self.held_until).then_some(Late::Held) }
+    }
+
+    /// How an id stands after these failures, those of earlier deliveries counted in. A delivery in which none failed adds
+    /// nothing to its age: waiting for permits is not the id's fault.
+    fn open_after(&self, known: &Open, history: &History, failed: u32, now: Moment) -> Open {
+        let here = now.saturating_sub(self.admitted_at);
+        let age = match known.age {
+            _ if failed == 0 => known.age,
+            Some(age) => Some(age + here),
+            // Another job's calls may have failed for the id before this one wanted it.
+            None => history.failures.since.map(|since| now.saturating_sub(since).min(here)),
+        };
+        Open { doubt: known.doubt.max(history.doubt), attempts: known.attempts.saturating_add(failed), age }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     next: u64,
     entries: HashMap<JobKey, Entry>,
-    /// When the `NotAfter` of which job must be looked at.
-    expiries: BTreeSet<(Moment, JobKey)>,
+    /// When which job must be looked at, because it may be late.
+    timers: BTreeSet<(Moment, JobKey)>,
     finished: Vec<FinishedJob>,
+    postponed: Vec<PostponedJob>,
 }
 
 impl Ledger {
-    pub fn open(&mut self, ids: Vec<InstanceId>, expires_at: Option<Moment>) -> JobKey {
+    pub fn open(
+        &mut self,
+        instances: Vec<(InstanceId, Place)>,
+        expires_at: Option<Moment>,
+        held_until: Option<Moment>,
+        now: Moment,
+    ) -> JobKey {
         self.next += 1;
         let key = JobKey(self.next);
-        let open = ids.len();
-        let entry =
-            Entry { outcomes: vec![None; open], ids, open, attempts: 0, first_failure: None, expires_at, begun: false };
+        let debt = |place| match place {
+            Place::Open(open) => Debt::Outcome(open),
+            Place::Settled(outcome) => Debt::Paid(outcome),
+        };
+        let instances: Vec<_> = instances.into_iter().map(|(id, place)| (id, debt(place))).collect();
+        let owed = instances.iter().filter(|(_, debt)| matches!(debt, Debt::Outcome(_))).count();
+        let entry = Entry {
+            instances,
+            owed,
+            calls: 0,
+            first_failure: None,
+            admitted_at: now,
+            expires_at,
+            held_until,
+            begun: false,
+            failed: false,
+        };
         self.entries.insert(key, entry);
-        self.expiries.extend(expires_at.map(|at| (at, key)));
+        self.timers.extend(expires_at.into_iter().chain(held_until).map(|at| (at, key)));
         key
     }
 
-    /// Jobs whose `NotAfter` has passed, each once.
-    pub fn take_expired(&mut self, now: Moment) -> Vec<JobKey> {
-        let mut expired = Vec::new();
-        while let Some((at, key)) = self.expiries.first().copied()
+    /// Jobs that may be late by now.
+    pub fn take_due(&mut self, now: Moment) -> Vec<JobKey> {
+        let mut due = Vec::new();
+        while let Some((at, key)) = self.timers.first().copied()
             && at <= now
         {
-            self.expiries.pop_first();
-            expired.push(key);
+            self.timers.pop_first();
+            due.push(key);
         }
-        expired
+        due
     }
 
-    /// Has an expired job looked at once more.
-    pub fn expire_again(&mut self, key: JobKey, at: Moment) {
-        self.expiries.insert((at, key));
+    /// Has a job looked at once more.
+    pub fn look_again(&mut self, key: JobKey, at: Moment) {
+        self.timers.insert((at, key));
     }
 
-    pub fn next_expiry(&self) -> Option<Moment> {
-        self.expiries.first().map(|(at, _)| *at)
+    pub fn next_timer(&self) -> Option<Moment> {
+        self.timers.first().map(|(at, _)| *at)
     }
 
-    pub fn get(&self, key: JobKey) -> Option<&Entry> {
-        self.entries.get(&key)
+    pub fn late(&self, key: JobKey, now: Moment) -> Option<Late> {
+        self.entries.get(&key)?.late(now)
     }
 
     pub fn get_mut(&mut self, key: JobKey) -> Option<&mut Entry> {
@@ -91,37 +169,67 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// Ids of a job that have no outcome yet, with their places.
-    pub fn open_ids(&self, key: JobKey) -> Vec<(usize, InstanceId)> {
+    /// Ids of a job that are still owed an outcome.
+    pub fn owed_ids(&self, key: JobKey) -> Vec<InstanceId> {
         let Some(entry) = self.entries.get(&key) else { return Vec::new() };
-        let open = entry.outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
-        open.map(|(slot, _)| (slot, entry.ids[slot].clone())).collect()
+        let owed = entry.instances.iter().filter(|(_, debt)| matches!(debt, Debt::Outcome(_)));
+        owed.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// How an id stands for a job after these failures; `None` if the job is owed nothing for it.
+    pub fn standing(&self, waiter: Waiter, history: &History, now: Moment) -> Option<Open> {
+        let entry = self.entries.get(&waiter.job)?;
+        match &entry.instances.get(waiter.place)?.1 {
+            Debt::Outcome(known) => Some(entry.open_after(known, history, waiter.failed(history), now)),
+            Debt::Paid(_) | Debt::Postponed(_) => None,
+        }
     }
 
     /// Gives one id of a job its outcome; the first one given stands.
-    pub fn settle(&mut self, key: JobKey, slot: usize, outcome: InstanceOutcome, calls: u32, failed: Option<Moment>) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        if entry.outcomes[slot].is_some() {
+    pub fn settle(&mut self, waiter: Waiter, outcome: InstanceOutcome, history: &History) {
+        self.pay(waiter, Debt::Paid(outcome), history);
+    }
+
+    /// Lets an id of a job go without an outcome.
+    pub fn postpone(&mut self, waiter: Waiter, history: &History, now: Moment) {
+        let Some(open) = self.standing(waiter, history, now) else { return };
+        if let Some(entry) = self.entries.get_mut(&waiter.job) {
+            entry.failed |= waiter.failed(history) > 0;
+        }
+        self.pay(waiter, Debt::Postponed(open), history);
+    }
+
+    fn pay(&mut self, waiter: Waiter, paid: Debt, history: &History) {
+        let Some(entry) = self.entries.get_mut(&waiter.job) else { return };
+        let debt = &mut entry.instances[waiter.place].1;
+        if !matches!(debt, Debt::Outcome(_)) {
             return;
         }
-        entry.outcomes[slot] = Some(outcome);
-        entry.open -= 1;
-        entry.attempts = entry.attempts.max(calls);
-        entry.first_failure = entry.first_failure.into_iter().chain(failed).min();
-        if entry.open == 0 {
-            self.finish(key);
+        *debt = paid;
+        entry.owed -= 1;
+        entry.calls = entry.calls.max(history.calls);
+        entry.first_failure = entry.first_failure.into_iter().chain(history.first_failure).min();
+        if entry.owed == 0 {
+            self.close(waiter.job);
         }
     }
 
-    fn finish(&mut self, key: JobKey) {
+    fn close(&mut self, key: JobKey) {
         let Some(entry) = self.remove(key) else { return };
-        let outcomes = entry.ids.into_iter().zip(entry.outcomes).filter_map(|(id, outcome)| Some((id, outcome?)));
-        self.finished.push(FinishedJob {
-            key,
-            outcomes: outcomes.collect(),
-            attempts: entry.attempts,
-            first_failure: entry.first_failure,
+        let Entry { instances, calls, first_failure, failed, .. } = entry;
+        if instances.iter().all(|(_, debt)| matches!(debt, Debt::Paid(_))) {
+            let outcomes = instances.into_iter().filter_map(|(id, debt)| match debt {
+                Debt::Paid(outcome) => Some((id, outcome)),
+                Debt::Outcome(_) | Debt::Postponed(_) => None,
+            });
+            self.finished.push(FinishedJob { key, outcomes: outcomes.collect(), calls, first_failure });
+            return;
+        }
+        let places = instances.into_iter().map(|(id, debt)| match debt {
+            Debt::Paid(outcome) => (id, Place::Settled(outcome)),
+            Debt::Outcome(open) | Debt::Postponed(open) => (id, Place::Open(open)),
         });
+        self.postponed.push(PostponedJob { key, places: places.collect(), parked: !failed, calls, first_failure });
     }
 
     /// Forgets a job: it is somebody else's now.
@@ -131,14 +239,18 @@ impl Ledger {
 
     fn remove(&mut self, key: JobKey) -> Option<Entry> {
         let entry = self.entries.remove(&key)?;
-        // An expiry that was put off stays and finds nobody: it is a second away at most.
-        if let Some(at) = entry.expires_at {
-            self.expiries.remove(&(at, key));
+        // A timer that was put off stays and finds nobody: it is a second away at most.
+        for at in entry.expires_at.into_iter().chain(entry.held_until) {
+            self.timers.remove(&(at, key));
         }
         Some(entry)
     }
 
     pub fn take_finished(&mut self) -> Vec<FinishedJob> {
         std::mem::take(&mut self.finished)
+    }
+
+    pub fn take_postponed(&mut self) -> Vec<PostponedJob> {
+        std::mem::take(&mut self.postponed)
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! admit ──> flight ──> pool ──(permit)──> batch ──call──> verdict ──> outcome ──> ledger ──> finished job
-//!                                           ^                            |
-//!                                           '───── course: again, or in parts
+//!                                           ^                |  |                    ^
+//!           course: again, or in parts, ────┘<───────────────┘  '── out of patience ─┴─> postponed job
+//!           its suspects read back first
 //! ```
 //!
 //! An id has one flight however many jobs want it. A sealed batch has a course: the way through retries and splits
@@ -18,32 +19,35 @@ mod course;
 mod flight;
 mod ledger;
 mod memory;
+mod patience;
 mod protection;
+mod read_back;
+mod seal;
 #[cfg(test)]
 mod simulation;
 mod split;
 mod verdict;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use backlog::SealReason;
 pub use course::CallKey;
-pub use ledger::{FinishedJob, JobKey};
+pub use ledger::{FinishedJob, JobKey, PostponedJob};
 pub use protection::{InvalidProtection, Protection};
 
-use backlog::{Backlog, Lot};
+use backlog::Backlog;
 use claims::protected;
-use course::{Course, Plan};
-use flight::{Flight, Phase, Waiter};
+use course::Course;
+use flight::{Flight, History, Waiter};
 use ledger::Ledger;
 use memory::Memory;
 
-use crate::contract::{Batch, Evidence, GroupKey, InstanceId, MAX_IDS_PER_CALL, Outcome};
+use crate::contract::{Batch, Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Place};
 
-/// How soon an expired job is looked at again whose id is in a call that is under way.
+/// How soon a late job is looked at again whose id is in a call that is under way.
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Time since the worker's start, as the caller's monotonic clock tells it.
@@ -63,33 +67,32 @@ pub struct EngineSettings {
     pub overdue_share: u32,
     /// Calls that one refused batch may cost before it has to wait like a failed one.
     pub split_budget: u32,
-    /// Failed calls (or split budgets spent for nothing) without an outcome between them, after which ids are `Unresolved`.
+    /// Failed calls of a batch (or split budgets spent for nothing) without an outcome between them, after which its ids are
+    /// postponed.
+    pub attempts_in_process: u32,
+    /// Failed calls of an id, over all deliveries, after which it is `Unresolved`.
     pub max_attempts: u32,
     /// The same, in time since the first failure.
     pub max_age: Duration,
     /// Whether a refused call is known to have released nothing.
     pub atomic: bool,
+    /// Whether the account can be asked which suspects it still lists.
+    pub read_back: bool,
 }
 
 /// A job as the engine needs it.
 #[derive(Debug)]
 pub struct NewJob {
     pub group: Arc<GroupKey>,
-    /// No id twice.
-    pub ids: Vec<InstanceId>,
-    /// Ids that an earlier call may have released.
-    pub suspects: Suspects,
+    /// In the job's own order, no id twice; at least one is open.
+    pub places: Vec<(InstanceId, Place)>,
+    /// An earlier worker may have begun it, so that every open id is suspect.
+    pub redelivered: bool,
     /// Answer what would be called, and call nothing.
     pub dry_run: bool,
     pub expires_at: Option<Moment>,
-}
-
-/// Which ids of a new job an earlier call may have released.
-#[derive(Debug)]
-pub enum Suspects {
-    /// A redelivered job: an earlier worker may have begun it.
-    All,
-    These(HashSet<InstanceId>),
+    /// When what is still open is postponed, whatever it waits for.
+    pub held_until: Option<Moment>,
 }
 
 /// A call to make, now: the permit is spent.
@@ -97,11 +100,18 @@ pub enum Suspects {
 pub struct Call {
     pub key: CallKey,
     pub batch: Batch,
-    /// Failed calls of this batch so far.
-    pub attempt: u32,
-    pub reason: SealReason,
+    pub kind: CallKind,
     /// How long the batch's oldest id has waited.
     pub waited: Duration,
+}
+
+/// What a call is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// Release the batch. `attempt` counts its failed calls so far.
+    Release { attempt: u32, reason: SealReason },
+    /// Ask which ids of the batch the account still lists.
+    ReadBack,
 }
 
 /// The pure heart of a lane.
@@ -120,6 +130,8 @@ pub struct Engine {
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
     retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
+    /// Courses whose suspects wait to be read back, oldest first.
+    read_backs: BTreeSet<(Moment, CallKey)>,
 }
 
 impl Engine {
@@ -137,37 +149,46 @@ impl Engine {
             proper_verdicts: 0,
             calls_under_way: 0,
             retries: BinaryHeap::new(),
+            read_backs: BTreeSet::new(),
         }
     }
 
     /// Takes a job. Ids that need no call have their outcome at once.
     pub fn admit(&mut self, job: NewJob, now: Moment) -> JobKey {
-        let NewJob { group, ids, suspects, dry_run, expires_at } = job;
-        let key = self.ledger.open(ids.clone(), expires_at);
-        for (slot, id) in ids.into_iter().enumerate() {
-            let suspect = match &suspects {
-                Suspects::All => true,
-                Suspects::These(ids) => ids.contains(&id),
-            };
-            let waiter = Waiter { job: key, slot };
+        let NewJob { group, places, redelivered, dry_run, expires_at, held_until } = job;
+        let open: Vec<_> = places
+            .iter()
+            .enumerate()
+            .filter_map(|(place, (id, standing))| Some((place, id.clone(), standing.open()?.doubt)))
+            .collect();
+        let key = self.ledger.open(places, expires_at, held_until, now);
+        for (place, id, told) in open {
+            let waiter = Waiter::new(key, place);
+            let doubt = if redelivered { Doubt::Unknown } else { told };
             if self.protection.covers(&id) {
-                // Of a redelivered job protected ids were refused before: only a dead letter's word counts against it.
-                let told = matches!(suspects, Suspects::These(_)) && suspect && !dry_run;
-                let outcome = if told { Outcome::Unresolved } else { Outcome::Refused };
-                self.settle_waiter(waiter, outcome, suspect, &protected());
+                // Of a redelivered job protected ids were refused before: only what it tells itself counts against it.
+                let outcome = if told.is_suspect() && !dry_run { Outcome::Unresolved } else { Outcome::Refused };
+                self.settle_uncalled(waiter, outcome, doubt, &protected());
             } else if dry_run {
                 let evidence = Evidence::own("DryRun", format!("would be released in a call of {group}"));
-                self.settle_waiter(waiter, Outcome::DryRun, suspect, &evidence);
-            } else if suspect && let Some(known) = self.memory.recall(&id, &group).cloned() {
-                self.ledger.settle(key, slot, known, 0, None);
+                self.settle_uncalled(waiter, Outcome::DryRun, doubt, &evidence);
+            } else if doubt.is_suspect()
+                && let Some(known) = self.memory.recall(&id, &group).cloned()
+            {
+                self.ledger.settle(waiter, known, &History::default());
             } else {
-                self.join(&group, id, waiter, suspect, now);
+                self.join(&group, id, waiter, doubt, now);
             }
         }
         key
     }
 
-    /// Lets time pass: due retries become ready, jobs past their `NotAfter` are answered.
+    fn settle_uncalled(&mut self, waiter: Waiter, outcome: Outcome, doubt: Doubt, evidence: &Arc<Evidence>) {
+        let outcome = InstanceOutcome::new(outcome, doubt.is_suspect(), evidence);
+        self.ledger.settle(waiter, outcome, &History::default());
+    }
+
+    /// Lets time pass: due retries become ready, jobs that may wait no longer are parted with.
     pub fn advance(&mut self, now: Moment) {
         while let Some(Reverse((at, key))) = self.retries.peek().copied()
             && at <= now
@@ -175,115 +196,24 @@ impl Engine {
             self.retries.pop();
             self.make_ready(key);
         }
-        for job in self.ledger.take_expired(now) {
-            self.expire(job, now);
-        }
-    }
-
-    /// Whether a permit would be spent now.
-    pub fn ready(&self, now: Moment) -> bool {
-        self.backlog.ready(now, self.calls_under_way == 0)
+        self.part_with_late_jobs(now);
     }
 
     /// When something is next due that waits for nothing but time.
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let retry = self.retries.peek().map(|Reverse((at, _))| *at);
-        let timers = [retry, self.ledger.next_expiry(), self.backlog.ready_at()];
+        let timers = [retry, self.ledger.next_timer(), self.backlog.ready_at()];
         timers.into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// A permit is in hand: seals the batch whose turn it is. `None` if every waiting id has turned out not to be wanted.
-    pub fn seal(&mut self, now: Moment) -> Option<Call> {
-        loop {
-            let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
-            let call = match lot {
-                Lot::Course(key) => self.go_on_with(key, now),
-                Lot::Group(group) => self.seal_pool(&group, now).and_then(|key| self.call(key, reason, now)),
-            };
-            if call.is_some() {
-                return call;
-            }
-        }
-    }
-
-    /// Fills a new course from a pool; guards are asked again for every id.
-    fn seal_pool(&mut self, group: &Arc<GroupKey>, now: Moment) -> Option<CallKey> {
-        let mut ids = Vec::new();
-        let mut since = now;
-        while ids.len() < MAX_IDS_PER_CALL {
-            let Some((id, arrived)) = self.backlog.pop(group) else { break };
-            if self.admissible(&id, now) {
-                since = since.min(arrived);
-                ids.push(id);
-            }
-        }
-        self.backlog.reorder(group);
-        if ids.is_empty() {
-            return None;
-        }
-        Some(self.begin_course(group, ids, since))
-    }
-
-    /// A course's turn has come: whoever is no longer admissible leaves it, the rest is called.
-    fn go_on_with(&mut self, key: CallKey, now: Moment) -> Option<Call> {
-        let course = self.courses.get(&key)?;
-        let reason = if let Plan::Split(_) = course.plan { SealReason::Split } else { SealReason::Retry };
-        let asked = course.asked().to_vec();
-        let unwanted: HashSet<_> = asked.into_iter().filter(|id| !self.admissible(id, now)).collect();
-        if unwanted.is_empty() {
-            return self.call(key, reason, now);
-        }
-        self.courses.get_mut(&key)?.retain(|id| !unwanted.contains(id));
-        // What is asked next may be other ids, and they must pass the guards as well.
-        self.make_ready(key);
-        None
-    }
-
-    /// Turns what a course asks next into a call.
-    fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
-        let course = self.courses.get(&key)?;
-        let batch = Batch::new(Arc::clone(&course.group), course.asked().to_vec()).ok()?;
-        let (attempt, waited) = (course.attempts, now.saturating_sub(course.since));
-        for id in batch.ids() {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.phase = Phase::Called;
-                flight.calls += 1;
-                for waiter in &flight.waiters {
-                    if let Some(entry) = self.ledger.get_mut(waiter.job) {
-                        entry.begun = true;
-                    }
-                }
-            }
-        }
-        self.calls_under_way += 1;
-        Some(Call { key, batch, attempt, reason, waited })
-    }
-
-    fn make_ready(&mut self, key: CallKey) {
-        if let Some(course) = self.courses.get(&key) {
-            self.queue_up(key, course.since);
-        }
-    }
-
-    /// Puts a course in line behind everything that waits since before the given moment; one with nothing to ask is over.
-    fn queue_up(&mut self, key: CallKey, since: Moment) {
-        match self.courses.get(&key).map_or(0, |course| course.asked().len()) {
-            0 => drop(self.courses.remove(&key)),
-            size => self.backlog.push_course(key, since, size),
-        }
-    }
-
-    /// Begins the course of ids that were taken out of a pool, or never were in one.
-    fn begin_course(&mut self, group: &Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> CallKey {
-        self.next_course += 1;
-        let key = CallKey(self.next_course);
-        self.courses.insert(key, Course::new(Arc::clone(group), ids, since));
-        key
     }
 
     /// Jobs whose every id has an outcome, once each.
     pub fn take_finished(&mut self) -> Vec<FinishedJob> {
         self.ledger.take_finished()
+    }
+
+    /// Jobs that are let go of with open ids, once each: what they carry must come again.
+    pub fn take_postponed(&mut self) -> Vec<PostponedJob> {
+        self.ledger.take_postponed()
     }
 
     /// Jobs that no call was made for: they can be given back as they came.
@@ -307,7 +237,7 @@ impl Engine {
         courses.chain(self.backlog.oldest()).min().map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
-    /// Calls without a verdict.
+    /// Calls and queries without an answer.
     pub fn calls_under_way(&self) -> usize {
         self.calls_under_way
     }

@@ -1,13 +1,12 @@
 //! What a verdict means for every id of its batch: an outcome, another try, or a search for the ids at fault.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::course::{CallKey, Plan};
+use super::course::{CallKey, Plan, Reading};
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
-use crate::contract::{Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
 impl Engine {
     /// A call has its verdict.
@@ -30,7 +29,12 @@ impl Engine {
             Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
-                self.suspect(&asked, true);
+                self.doubt(&asked, Doubt::Unknown);
+                if self.settings.read_back
+                    && let Some(course) = self.courses.get_mut(&key)
+                {
+                    course.reading = Reading::Due(None);
+                }
                 self.failed(key, &asked, evidence, now);
             }
             Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
@@ -50,11 +54,10 @@ impl Engine {
         }
     }
 
-    fn suspect(&mut self, ids: &[InstanceId], unknown: bool) {
+    fn doubt(&mut self, ids: &[InstanceId], doubt: Doubt) {
         for id in ids {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.suspect = true;
-                flight.unknown |= unknown;
+                flight.history.doubt = flight.history.doubt.max(doubt);
             }
         }
     }
@@ -81,17 +84,33 @@ impl Engine {
         evidence: &Arc<Evidence>,
         now: Moment,
     ) {
-        self.note_failure(&asked, now);
-        let alone = asked.len() == 1;
-        let unknown = asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.unknown));
-        if !self.settings.atomic && !alone && refusal != Refusal::Request {
-            self.suspect(&asked, false);
+        for id in &asked {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.history.first_failure.get_or_insert(now);
+            }
+        }
+        let unknown =
+            asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.history.doubt == Doubt::Unknown));
+        if !self.settings.atomic && asked.len() > 1 && refusal != Refusal::Request {
+            self.doubt(&asked, Doubt::Refused);
         }
         let guilt = Guilt { refusal, evidence: Arc::clone(evidence), unknown };
+        if self.wants_reading(key, &asked, &guilt)
+            && let Some(course) = self.courses.get_mut(&key)
+        {
+            course.reading = Reading::Due(Some(guilt));
+            return self.make_ready(key);
+        }
+        self.judge(key, asked, guilt, now);
+    }
+
+    /// What a refusal means for the ids that were asked about.
+    pub(super) fn judge(&mut self, key: CallKey, asked: Vec<InstanceId>, guilt: Guilt, now: Moment) {
         let EngineSettings { atomic, split_budget, .. } = self.settings;
+        let evidence = Arc::clone(&guilt.evidence);
         let Some(course) = self.courses.get_mut(&key) else { return };
         let findings = match &mut course.plan {
-            Plan::Whole(_) if alone || refusal == Refusal::Request => {
+            Plan::Whole(_) if asked.len() == 1 || guilt.refusal == Refusal::Request => {
                 self.courses.remove(&key);
                 vec![Finding::Culprits(asked, guilt)]
             }
@@ -103,8 +122,8 @@ impl Engine {
             Plan::Split(split) => split.refused(guilt),
         };
         let progress = !findings.is_empty();
-        self.conclude(findings, evidence, now);
-        self.go_on(key, progress, evidence, now);
+        self.conclude(findings, &evidence, now);
+        self.go_on(key, progress, &evidence, now);
     }
 
     fn conclude(&mut self, findings: Vec<Finding>, released: &Arc<Evidence>, now: Moment) {
@@ -129,8 +148,7 @@ impl Engine {
     fn go_on(&mut self, key: CallKey, progress: bool, evidence: &Arc<Evidence>, now: Moment) {
         let Some(course) = self.courses.get_mut(&key) else { return };
         if progress {
-            // Failed calls are counted for what is still open, and it has just come nearer to its end.
-            (course.attempts, course.first_failure, course.progress) = (0, None, true);
+            course.progressed();
         }
         match &mut course.plan {
             Plan::Split(split) if split.exhausted() && split.asked().is_some() => {
@@ -146,39 +164,20 @@ impl Engine {
     }
 
     fn failed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        self.note_failure(asked, now);
-        self.try_again_later(key, evidence, now);
-    }
-
-    fn note_failure(&mut self, asked: &[InstanceId], now: Moment) {
         for id in asked {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.first_failure.get_or_insert(now);
+                flight.history.failures.add(now);
+                flight.history.first_failure.get_or_insert(now);
             }
         }
-    }
-
-    fn try_again_later(&mut self, key: CallKey, evidence: &Arc<Evidence>, now: Moment) {
-        let Some(course) = self.courses.get_mut(&key) else { return };
-        course.attempts += 1;
-        let first_failure = *course.first_failure.get_or_insert(now);
-        let out_of_attempts = course.attempts >= self.settings.max_attempts;
-        if out_of_attempts || now.saturating_sub(first_failure) >= self.settings.max_age {
-            let open = course.open();
-            self.courses.remove(&key);
-            for id in &open {
-                self.end(id, now, |flight| InstanceOutcome::new(Outcome::Unresolved, flight.suspect, evidence));
-            }
-            return;
-        }
-        let delay = (self.delays)(course.attempts);
-        self.retries.push(Reverse((now + delay, key)));
+        self.try_again_later(key, evidence, now);
     }
 }
 
 /// The outcome of an id that the API refuses for itself.
 fn culprit(guilt: &Guilt, flight: &Flight) -> InstanceOutcome {
-    let (evidence, suspect) = (&guilt.evidence, flight.suspect);
+    let (evidence, doubt) = (&guilt.evidence, flight.history.doubt);
+    let suspect = doubt.is_suspect();
     match guilt.refusal {
         Refusal::Gone if suspect => {
             InstanceOutcome { presumed: true, ..InstanceOutcome::new(Outcome::Released, false, evidence) }
@@ -186,7 +185,7 @@ fn culprit(guilt: &Guilt, flight: &Flight) -> InstanceOutcome {
         Refusal::Gone => InstanceOutcome::new(Outcome::AlreadyGone, false, evidence),
         // The API looked at this id and refused it, so it is still there; unless a release takes its time, which a replay
         // should know.
-        Refusal::Instance => InstanceOutcome::new(Outcome::Rejected, flight.unknown, evidence),
+        Refusal::Instance => InstanceOutcome::new(Outcome::Rejected, doubt == Doubt::Unknown, evidence),
         // These say nothing of what an earlier call may have done.
         Refusal::Request | Refusal::Unlisted if suspect => InstanceOutcome::new(Outcome::Unresolved, true, evidence),
         Refusal::Request | Refusal::Unlisted => InstanceOutcome::new(Outcome::Rejected, false, evidence),

@@ -3,22 +3,25 @@
 
 use std::time::Duration;
 
-use crate::api::Answer;
+use crate::api::{Answer, QUERY, RELEASE};
 use crate::config::CallsPerSecond;
-use crate::contract::{AccountName, DeadReason, GroupKey, Outcome, Status, Verdict};
-use crate::engine::Call;
+use crate::contract::{AccountName, DeadLetter, GroupKey, Outcome, ReadBack, Status, Verdict};
+use crate::engine::{Call, CallKind};
 
 use super::Metrics;
 
 /// A delivery has arrived.
 pub struct JobReceived {
     pub redelivered: bool,
+    /// It is the rest of a job that was postponed.
+    pub remainder: bool,
 }
 
 impl JobReceived {
     pub fn emit(self, metrics: &Metrics) {
         let redelivered = if self.redelivered { "true" } else { "false" };
-        metrics.jobs_received.with_label_values(&[redelivered]).inc();
+        let kind = if self.remainder { "remainder" } else { "job" };
+        metrics.jobs_received.with_label_values(&[kind, redelivered]).inc();
     }
 }
 
@@ -29,7 +32,8 @@ pub struct BatchSealed<'a> {
 
 impl BatchSealed<'_> {
     pub fn emit(self, metrics: &Metrics) {
-        let Call { batch, attempt, reason, waited, .. } = self.call;
+        let Call { batch, kind, waited, .. } = self.call;
+        let CallKind::Release { attempt, reason } = kind else { return };
         let account = batch.group().account.as_str();
         tracing::debug!(group = %batch.group(), ids = batch.len(), attempt, reason = reason.as_str(), "batch sealed");
         metrics.batches_sealed.with_label_values(&[account, reason.as_str()]).inc();
@@ -49,7 +53,7 @@ pub struct CallAnswered<'a> {
 impl CallAnswered<'_> {
     pub fn emit(self, metrics: &Metrics) {
         let Self { group, ids, answer, took } = self;
-        let class = answer.verdict.class();
+        let class = answer.verdict.class().as_str();
         let evidence = answer.verdict.evidence();
         let (code, request_id) = (evidence.code.as_deref(), evidence.request_id.as_deref());
         match &answer.verdict {
@@ -62,8 +66,38 @@ impl CallAnswered<'_> {
                 tracing::warn!(%group, ids, class, code, said = evidence.brief(), request_id, ?took, "call failed");
             }
         }
-        metrics.calls.with_label_values(&[group.account.as_str(), class]).inc();
-        metrics.call_seconds.with_label_values(&[group.account.as_str()]).observe(took.as_secs_f64());
+        metrics.called(&group.account, RELEASE, class, took);
+    }
+}
+
+/// A query for suspects has its answer.
+pub struct QueryAnswered<'a> {
+    pub group: &'a GroupKey,
+    pub ids: usize,
+    pub answer: &'a ReadBack,
+    pub took: Duration,
+}
+
+impl QueryAnswered<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let Self { group, ids, answer, took } = self;
+        let class = match answer {
+            ReadBack::Listed { ids: listed, evidence } => {
+                let request_id = evidence.request_id.as_deref();
+                tracing::debug!(%group, ids, listed = listed.len(), request_id, ?took, "suspects read back");
+                "listed"
+            }
+            ReadBack::Failed(verdict) => {
+                let (class, evidence) = (verdict.class().as_str(), verdict.evidence());
+                let (code, request_id) = (evidence.code.as_deref(), evidence.request_id.as_deref());
+                tracing::warn!(
+                    %group, ids, class, code, said = evidence.brief(), request_id, ?took,
+                    "suspects could not be read back: calls will find them out"
+                );
+                class
+            }
+        };
+        metrics.called(&group.account, QUERY, class, took);
     }
 }
 
@@ -86,17 +120,62 @@ impl JobFinished<'_> {
     }
 }
 
+/// A job goes back to the broker with open ids, to come again later.
+pub struct JobPostponed {
+    pub why: Postponement,
+}
+
+/// Why a job is postponed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Postponement {
+    /// Its calls failed.
+    Failed,
+    /// Its turn has not come: too few permits, or its account is held.
+    Parked,
+    /// The worker stops.
+    Stopping,
+}
+
+impl JobPostponed {
+    pub fn emit(self, metrics: &Metrics) {
+        let why = match self.why {
+            Postponement::Failed => "failed",
+            Postponement::Parked => "parked",
+            Postponement::Stopping => "stopping",
+        };
+        metrics.jobs_postponed.with_label_values(&[why]).inc();
+    }
+}
+
+/// Jobs were postponed in the last while: the API fails, or an account can't do what is asked of it in time.
+pub struct PostponedLately {
+    pub failed: u64,
+    pub parked: u64,
+}
+
+impl PostponedLately {
+    pub fn emit(self) {
+        tracing::warn!(
+            failed = self.failed,
+            parked = self.parked,
+            "jobs were postponed in the last minute: their calls failed, or their accounts could not serve them within \
+             worker.max_hold; they wait in the broker and come back"
+        );
+    }
+}
+
 /// A dead letter is on its way to the broker.
 pub struct DeadLettered<'a> {
     pub job: &'a str,
-    pub reason: DeadReason,
-    pub explanation: &'a str,
+    pub letter: &'a DeadLetter,
 }
 
 impl DeadLettered<'_> {
     pub fn emit(self, metrics: &Metrics) {
-        tracing::warn!(job = self.job, reason = self.reason.as_str(), explanation = self.explanation, "dead letter");
-        metrics.dead_letters.with_label_values(&[self.reason.as_str()]).inc();
+        let Self { job, letter } = self;
+        let (reason, fingerprint) = (letter.reason.as_str(), letter.fingerprint());
+        tracing::warn!(job, reason, fingerprint, explanation = letter.explanation, "dead letter");
+        metrics.dead_letters.with_label_values(&[reason, &metrics.fingerprint(&fingerprint)]).inc();
     }
 }
 

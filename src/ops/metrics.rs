@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -9,24 +10,30 @@ use prometheus::{
 };
 
 use super::process::ProcessCollector;
+use crate::contract::AccountName;
 
 /// Products with a label of their own; later ones are `other`, so that a producer's typos can't grow the series.
 const MAX_PRODUCTS: usize = 50;
+
+/// Kinds of dead letters with a label of their own; later ones are `other`.
+const MAX_FINGERPRINTS: usize = 64;
 
 /// Every series of a worker.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    products: Mutex<HashSet<String>>,
+    products: Labels,
+    fingerprints: Labels,
     pub(super) jobs_received: IntCounterVec,
     pub(super) jobs_finished: IntCounterVec,
     pub(super) instances: IntCounterVec,
     pub(super) results_confirmed: IntCounter,
     pub(super) given_back: IntCounter,
+    pub(super) jobs_postponed: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) critical_seconds: Histogram,
-    pub(super) calls: IntCounterVec,
-    pub(super) call_seconds: HistogramVec,
+    calls: IntCounterVec,
+    call_seconds: HistogramVec,
     pub(super) batches_sealed: IntCounterVec,
     pub(super) batch_instances: HistogramVec,
     pub(super) batch_wait_seconds: HistogramVec,
@@ -56,8 +63,8 @@ impl Metrics {
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
-        let histogram = |name: &str, help: &str, buckets: &[f64]| -> Result<HistogramVec, prometheus::Error> {
-            let series = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &["account"])?;
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| -> Result<_, prometheus::Error> {
+            let series = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
@@ -88,8 +95,8 @@ impl Metrics {
         Ok(Self {
             jobs_received: counter(
                 "bulkrelease_jobs_received_total",
-                "Deliveries taken from the jobs queue.",
-                &["redelivered"],
+                "Deliveries taken from the jobs queue: jobs, and remainders of jobs that were postponed.",
+                &["kind", "redelivered"],
             )?,
             jobs_finished: counter(
                 "bulkrelease_jobs_finished_total",
@@ -106,23 +113,38 @@ impl Metrics {
                 "bulkrelease_deliveries_given_back_total",
                 "Deliveries given back to the queue unsettled.",
             )?,
-            dead_letters: counter("bulkrelease_dead_letters_total", "Dead letters published, by reason.", &["reason"])?,
+            jobs_postponed: counter(
+                "bulkrelease_jobs_postponed_total",
+                "Jobs sent back to the broker to come again: failed (calls), parked (no permits, or the account held), stopping.",
+                &["why"],
+            )?,
+            dead_letters: counter(
+                "bulkrelease_dead_letters_total",
+                "Dead letters published, by reason and fingerprint (64 of them, then other).",
+                &["reason", "fingerprint"],
+            )?,
             critical_seconds,
             calls: counter(
                 "bulkrelease_calls_total",
-                "ReleaseInstance calls by the class of their verdict.",
-                &["account", "class"],
+                "Calls of the API by operation and the class of the answer; a query that succeeds is listed.",
+                &["account", "operation", "class"],
             )?,
-            call_seconds: histogram("bulkrelease_call_seconds", "From sending a call to its verdict.", &seconds)?,
+            call_seconds: histogram(
+                "bulkrelease_call_seconds",
+                "From sending a call to its answer.",
+                &["account", "operation"],
+                &seconds,
+            )?,
             batches_sealed: counter(
                 "bulkrelease_batches_sealed_total",
                 "Batches by why they were sealed: full, linger, idle, overdue, retry, or split (a part of a refused batch).",
                 &["account", "reason"],
             )?,
-            batch_instances: histogram("bulkrelease_batch_instances", "Instances in a batch.", &sizes)?,
+            batch_instances: histogram("bulkrelease_batch_instances", "Instances in a batch.", &["account"], &sizes)?,
             batch_wait_seconds: histogram(
                 "bulkrelease_batch_wait_seconds",
                 "How long a batch's oldest instance had waited when it was sealed.",
+                &["account"],
                 &seconds,
             )?,
             sessions_lost: plain(
@@ -131,7 +153,7 @@ impl Metrics {
             )?,
             pending_instances: whole("bulkrelease_pending_instances", "Instances admitted and without an outcome.")?,
             pending_jobs: whole("bulkrelease_pending_jobs", "Jobs admitted and without a result.")?,
-            calls_under_way: whole("bulkrelease_calls_under_way", "Calls without a verdict.")?,
+            calls_under_way: whole("bulkrelease_calls_under_way", "Calls and queries without an answer.")?,
             oldest_pending_seconds: real(
                 "bulkrelease_oldest_pending_seconds",
                 "Age of the oldest instance without an outcome.",
@@ -145,22 +167,27 @@ impl Metrics {
                 "The quota that this worker keeps to; +Inf where it is unlimited.",
             )?,
             held_deliveries,
-            products: Mutex::new(HashSet::new()),
+            products: Labels::at_most(MAX_PRODUCTS),
+            fingerprints: Labels::at_most(MAX_FINGERPRINTS),
             registry,
         })
     }
 
     /// The label of a product: its code, or `other` once there are too many.
     pub(super) fn product(&self, code: &str) -> String {
-        let mut products = self.products.lock().unwrap_or_else(PoisonError::into_inner);
-        if products.contains(code) {
-            code.to_owned()
-        } else if products.len() < MAX_PRODUCTS {
-            products.insert(code.to_owned());
-            code.to_owned()
-        } else {
-            "other".to_owned()
-        }
+        self.products.label(code)
+    }
+
+    /// The label of a dead letter's fingerprint.
+    pub(super) fn fingerprint(&self, fingerprint: &str) -> String {
+        self.fingerprints.label(fingerprint)
+    }
+
+    /// Counts a call that was answered.
+    pub(super) fn called(&self, account: &AccountName, operation: &str, class: &str, took: Duration) {
+        let account = account.as_str();
+        self.calls.with_label_values(&[account, operation, class]).inc();
+        self.call_seconds.with_label_values(&[account, operation]).observe(took.as_secs_f64());
     }
 
     /// Everything in Prometheus' text format.
@@ -171,17 +198,44 @@ impl Metrics {
     }
 }
 
+/// Values of a label that the world chooses, as many as the series can bear.
+#[derive(Debug)]
+struct Labels {
+    most: usize,
+    known: Mutex<HashSet<String>>,
+}
+
+impl Labels {
+    fn at_most(most: usize) -> Self {
+        Self { most, known: Mutex::new(HashSet::new()) }
+    }
+
+    /// The value itself, or `other` once there are too many.
+    fn label(&self, value: &str) -> String {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(value) || known.len() < self.most {
+            known.insert(value.to_owned());
+            value.to_owned()
+        } else {
+            "other".to_owned()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn products_beyond_the_bound_share_one_label() {
+    fn products_and_fingerprints_beyond_their_bounds_share_one_label() {
         let metrics = Metrics::new().unwrap();
         for n in 0..MAX_PRODUCTS {
             assert_eq!(metrics.product(&format!("p{n}")), format!("p{n}"));
         }
-        assert_eq!(metrics.product("one-too-many"), "other");
-        assert_eq!(metrics.product("p7"), "p7");
+        for n in 0..MAX_FINGERPRINTS {
+            assert_eq!(metrics.fingerprint(&format!("f{n}")), format!("f{n}"));
+        }
+        assert_eq!((metrics.product("one-too-many"), metrics.fingerprint("x")), ("other".into(), "other".into()));
+        assert_eq!((metrics.product("p7"), metrics.fingerprint("f7")), ("p7".into(), "f7".into()));
     }
 }

@@ -1,6 +1,7 @@
-//! The way out: no further deliveries, jobs that were not begun go back, begun ones are finished while there is time, and
-//! the broker confirms what was answered. It says what became of everything.
+//! The way out: no further deliveries, jobs that were not begun go back, begun ones are finished while there is time, what
+//! is still open then goes on as a remainder, and the broker confirms all of it. It says what became of everything.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use super::reply::Ending;
 use super::{REPORT_EVERY, Worker, sleep_until};
 use crate::broker::Subscription;
-use crate::contract::Outcome;
-use crate::engine::SealReason;
+use crate::contract::{AccountName, Outcome};
+use crate::engine::{CallKind, JobKey, SealReason};
+use crate::ops::events::Postponement;
 
 /// Time kept for the broker to confirm the last settlements; of a short deadline a quarter.
 const LAST_CONFIRMS: Duration = Duration::from_secs(2);
@@ -27,18 +29,26 @@ pub struct Summary {
     pub retries: u64,
     /// Calls of a part of a batch that was refused.
     pub splits: u64,
+    /// Queries for suspects; no calls.
+    pub read_backs: u64,
     pub released: u64,
     pub already_gone: u64,
     pub other: u64,
+    /// Jobs that were sent back with what became of their ids so far, to come again.
+    pub postponed: u64,
     pub given_back: usize,
     /// Calls that had no verdict when the time was over.
     pub calls_left: usize,
-    /// Results that the broker had not confirmed when the time was over.
+    /// Results and remainders that the broker had not confirmed when the time was over.
     pub unconfirmed: usize,
 }
 
 impl Summary {
-    pub(super) fn count_call(&mut self, reason: SealReason) {
+    pub(super) fn count_call(&mut self, kind: CallKind) {
+        let CallKind::Release { reason, .. } = kind else {
+            self.read_backs += 1;
+            return;
+        };
         self.calls += 1;
         match reason {
             SealReason::Retry => self.retries += 1,
@@ -49,8 +59,8 @@ impl Summary {
 
     pub(super) fn count(&mut self, ending: &Ending) {
         self.results += 1;
-        for (_, outcome) in &ending.outcomes {
-            match outcome.outcome {
+        for ended in &ending.ended {
+            match ended.outcome.outcome {
                 Outcome::Released => self.released += 1,
                 Outcome::AlreadyGone => self.already_gone += 1,
                 _ => self.other += 1,
@@ -61,17 +71,18 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, results, malformed, calls, released, already_gone, other, .. } = self;
+        let Self { received, results, malformed, calls, released, already_gone, other, postponed, .. } = self;
         write!(
             f,
             "took {received} deliveries and answered {results} jobs ({malformed} bodies were no jobs) with {calls} calls: \
-             {released} instances released, {already_gone} already gone, {other} not released; gave {} deliveries back",
+             {released} instances released, {already_gone} already gone, {other} not released; postponed {postponed} jobs; \
+             gave {} deliveries back",
             self.given_back
         )?;
         if self.calls_left + self.unconfirmed > 0 {
             write!(
                 f,
-                "; ran out of time with {} calls and {} results open, whose jobs will be delivered again",
+                "; ran out of time with {} calls and {} results or remainders open, whose jobs will come again",
                 self.calls_left, self.unconfirmed
             )?;
         }
@@ -112,6 +123,7 @@ impl Worker {
                     Some(answered) = self.calls.join_next() => {
                         self.learn(answered);
                         self.answer_finished(&subscription);
+                        self.send_on_postponed(None, &subscription);
                     }
                     () = sleep_until(wakes_at) => {}
                     _ = report.tick() => self.report(&subscription, Some("the worker is stopping")),
@@ -130,13 +142,27 @@ impl Worker {
         self.summary.calls_left = self.calls.len();
         self.summary.calls += self.calls.len() as u64;
         self.calls.abort_all();
-        let rest = self.let_go(self.jobs.keys().cloned().collect());
-        self.give_back(rest, &subscription);
+        self.abandon(&subscription);
         self.confirm_the_rest(subscription, deadline).await
     }
 
+    /// Sends what was begun on, with what is known of it: given back as it came, every id of it would be suspect.
+    fn abandon(&mut self, subscription: &Subscription) {
+        let now = self.now();
+        let mut begun: BTreeMap<AccountName, Vec<JobKey>> = BTreeMap::new();
+        for (account, key) in self.jobs.keys() {
+            begun.entry(account.clone()).or_default().push(*key);
+        }
+        for (account, keys) in begun {
+            if let Some(lane) = self.lanes.get_mut(&account) {
+                lane.engine.abandon(&keys, now);
+            }
+        }
+        self.send_on_postponed(Some(Postponement::Stopping), subscription);
+    }
+
     fn give_back_waiting(&mut self, subscription: &Subscription) {
-        let tags: Vec<_> = self.waiting.drain(..).map(|delivery| delivery.tag).collect();
+        let tags: Vec<_> = self.waiting.drain(..).map(|(_, delivery)| delivery.tag).collect();
         self.give_back(tags, subscription);
     }
 

@@ -2,14 +2,18 @@
 //! admitted is answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::reply::{Ending, EndingKind, Held};
+use super::reply::{Earlier, Ended, Ending, Held};
 use crate::broker::Delivery;
 use crate::config::WorkerSettings;
-use crate::contract::{AccountName, Evidence, InstanceId, InstanceOutcome, Job, Message, Outcome, header, result_id};
-use crate::engine::{Moment, NewJob, Suspects};
+use crate::contract::{
+    AccountName, DeadReason, Doubt, Evidence, InstanceId, InstanceOutcome, Job, MalformedJob, Message, Open, Outcome,
+    Place, REMAINDER_KIND, Remainder, Status, header, result_id,
+};
+use crate::engine::{Moment, NewJob};
 
 /// What becomes of a delivery.
 pub enum Intake {
@@ -17,7 +21,7 @@ pub enum Intake {
     Admitted(Held, NewJob),
     /// It is answered at once.
     Answered(Held, Ending),
-    /// Its body is no job.
+    /// Its body is neither a job nor the remainder of one.
     Malformed { message: Message, explanation: String },
 }
 
@@ -36,34 +40,36 @@ pub struct Bounds<'a> {
     pub accounts: &'a dyn Fn(&AccountName) -> Option<Standing>,
 }
 
+/// When a delivery came, on the wall clock and on the engine's.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    pub on: Timestamp,
+    pub at: Moment,
+}
+
 impl Bounds<'_> {
     /// Takes a delivery in.
-    pub fn take(&self, delivery: Delivery, received_at: Timestamp, now: Moment) -> Intake {
+    pub fn take(&self, delivery: Delivery, arrival: Arrival) -> Intake {
         let Delivery { tag, message, redelivered, earlier_deliveries } = delivery;
         let bytes = message.body.len();
-        if bytes > self.settings.max_message_bytes {
-            let most = self.settings.max_message_bytes;
-            let explanation = format!(
-                "the body has {bytes} bytes and worker.max_message_bytes is {most}: split the job into smaller ones"
-            );
-            return Intake::Malformed { message, explanation };
-        }
-        let mut job = match Job::parse(&message.body, message.properties.message_id.as_deref()) {
-            Ok(job) => job,
-            Err(error) => return Intake::Malformed { message, explanation: error.to_string() },
+        let read = match is_remainder(&message) {
+            true => remainder(&message, arrival.on).map_err(|error| error.to_string()),
+            false => self.job(&message, arrival.on),
         };
-        let Message { body, properties } = message;
-        let replay = properties.headers.get(header::REPLAY).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let result_id = result_id(&job.id, &body, replay);
-        let ids = std::mem::take(&mut job.ids);
-        let suspects = std::mem::take(&mut job.suspects);
-        let held = Held { tag, job, properties, result_id, received_at, bytes };
+        let work = match read {
+            Ok(work) => work,
+            Err(explanation) => return Intake::Malformed { message, explanation },
+        };
+        let Work { job, result_id, received_at, earlier, places } = work;
+        let held = Held { tag, job, properties: message.properties, result_id, received_at, earlier, bytes };
 
         let standing = (self.accounts)(&held.job.group.account);
-        if let Some((code, problem)) = self.invalid(&held.job.group.account, standing, ids.len()) {
+        if let Some((code, problem)) = self.invalid(&held, standing, places.len()) {
             let evidence = Evidence::own(code, problem);
-            let outcome = |id: &InstanceId| InstanceOutcome::new(Outcome::Refused, suspects.contains(id), &evidence);
-            return answered(held, ids, EndingKind::Invalid, outcome);
+            let outcome = |open: &Open| InstanceOutcome::new(Outcome::Refused, open.doubt.is_suspect(), &evidence);
+            // Of a remainder some ids are done with.
+            let status = if held.earlier.began { None } else { Some(Status::Invalid) };
+            return Intake::Answered(held, answered(places, DeadReason::Invalid, status, outcome));
         }
         if earlier_deliveries >= self.settings.max_deliveries && standing == Some(Standing::Calling) {
             let problem = format!(
@@ -73,29 +79,49 @@ impl Bounds<'_> {
             );
             let evidence = Evidence::own("DeliveredTooOften", problem);
             // Earlier workers may have released any of them.
-            return answered(held, ids, EndingKind::DeliveredTooOften, |_| {
-                InstanceOutcome::new(Outcome::Unresolved, true, &evidence)
-            });
+            let outcome = |_: &Open| InstanceOutcome::new(Outcome::Unresolved, true, &evidence);
+            return Intake::Answered(held, answered(places, DeadReason::DeliveredTooOften, None, outcome));
         }
-        let expires_at = held.job.not_after.map(|at| {
-            let left = at.duration_since(received_at);
-            now + std::time::Duration::try_from(left).unwrap_or_default()
-        });
-        let group = Arc::new(held.job.group.clone());
-        let suspects = if redelivered { Suspects::All } else { Suspects::These(suspects) };
-        let dry_run = held.job.dry_run;
-        Intake::Admitted(held, NewJob { group, ids, suspects, dry_run, expires_at })
+        let expires_at = held.job.not_after.map(|at| arrival.at + between(arrival.on, at));
+        let job = NewJob {
+            group: Arc::new(held.job.group.clone()),
+            places,
+            redelivered,
+            dry_run: held.job.dry_run,
+            expires_at,
+            held_until: Some(arrival.at + self.settings.max_hold),
+        };
+        Intake::Admitted(held, job)
     }
 
-    /// Why a job can't be done with these settings.
-    fn invalid(&self, account: &AccountName, standing: Option<Standing>, ids: usize) -> Option<(&'static str, String)> {
-        let most = self.settings.max_ids_per_job;
+    fn job(&self, message: &Message, now: Timestamp) -> Result<Work, String> {
+        let (bytes, most) = (message.body.len(), self.settings.max_message_bytes);
+        if bytes > most {
+            return Err(format!(
+                "the body has {bytes} bytes and worker.max_message_bytes is {most}: split the job into smaller ones"
+            ));
+        }
+        let named = message.properties.message_id.as_deref();
+        let mut job = Job::parse(&message.body, named).map_err(|error| error.to_string())?;
+        let replay = message.properties.headers.get(header::REPLAY).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let result_id = result_id(&job.id, &message.body, replay);
+        let suspects = std::mem::take(&mut job.suspects);
+        let places = std::mem::take(&mut job.ids).into_iter().map(|id| {
+            let doubt = if suspects.contains(&id) { Doubt::Unknown } else { Doubt::None };
+            (id, Place::Open(Open { doubt, ..Open::default() }))
+        });
+        Ok(Work { result_id, received_at: now, earlier: Earlier::default(), places: places.collect(), job })
+    }
+
+    /// Why a job can't be done with these settings. A remainder was within their bounds when it was a job.
+    fn invalid(&self, held: &Held, standing: Option<Standing>, ids: usize) -> Option<(&'static str, String)> {
+        let (account, most) = (&held.job.group.account, self.settings.max_ids_per_job);
         if standing.is_none() {
             let problem = format!(
                 "Account: this worker knows no account {account}: set accounts.{account}.endpoint, or correct the job"
             );
             Some(("UnknownAccount", problem))
-        } else if ids > most {
+        } else if ids > most && !held.earlier.began {
             let problem = format!(
                 "InstanceIds: {ids} ids are more than worker.max_ids_per_job, {most}: split the job into smaller ones"
             );
@@ -106,12 +132,141 @@ impl Bounds<'_> {
     }
 }
 
+/// Whether a message says that it is a remainder. Only workers write them; everything else must be a job.
+pub fn is_remainder(message: &Message) -> bool {
+    message.properties.kind.as_deref() == Some(REMAINDER_KIND)
+}
+
+/// A delivery that could be read.
+struct Work {
+    /// Its ids stand in `places`.
+    job: Job,
+    result_id: uuid::Uuid,
+    received_at: Timestamp,
+    earlier: Earlier,
+    places: Vec<(InstanceId, Place)>,
+}
+
+/// Reads a remainder. Of any size: it is within the broker's bound, and the job was within ours.
+fn remainder(message: &Message, now: Timestamp) -> Result<Work, MalformedJob> {
+    let Remainder { mut job, result_id, received_at, postponed_at, parked, calls, first_failure, places } =
+        Remainder::parse(&message.body)?;
+    let waited = if parked { Duration::ZERO } else { between(postponed_at, now) };
+    let aged = |place| match place {
+        Place::Open(open) => Place::Open(Open { age: open.age.map(|age| age.saturating_add(waited)), ..open }),
+        settled @ Place::Settled(_) => settled,
+    };
+    let places = std::mem::take(&mut job.ids).into_iter().zip(places.into_iter().map(aged)).collect();
+    Ok(Work { job, result_id, received_at, earlier: Earlier { began: true, calls, first_failure }, places })
+}
+
+/// The time from one moment to a later one; none if it is not later.
+fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
+}
+
 fn answered(
-    held: Held,
-    ids: Vec<InstanceId>,
-    kind: EndingKind,
-    outcome: impl Fn(&InstanceId) -> InstanceOutcome,
-) -> Intake {
-    let outcomes = ids.into_iter().map(|id| (id.clone(), outcome(&id))).collect();
-    Intake::Answered(held, Ending { outcomes, attempts: 0, first_failure: None, kind })
+    places: Vec<(InstanceId, Place)>,
+    reason: DeadReason,
+    status: Option<Status>,
+    outcome: impl Fn(&Open) -> InstanceOutcome,
+) -> Ending {
+    let ended = places.into_iter().map(|(id, place)| match place {
+        Place::Open(open) => Ended { id, outcome: outcome(&open), dead: Some(reason) },
+        Place::Settled(outcome) => Ended::worked(id, outcome),
+    });
+    Ending { ended: ended.collect(), status, calls: 0, first_failure: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::DeliveryTag;
+    use crate::contract::Properties;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn later(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn delivery(body: Vec<u8>, kind: Option<&str>) -> Delivery {
+        let properties = Properties { kind: kind.map(str::to_owned), ..Properties::default() };
+        Delivery {
+            tag: DeliveryTag { session: 1, number: 1 },
+            message: Message { body, properties },
+            redelivered: false,
+            earlier_deliveries: 0,
+        }
+    }
+
+    fn rest(parked: bool) -> Remainder {
+        let body = br#"{"JobId":"j","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1","i-2"]}"#;
+        let done = InstanceOutcome::new(Outcome::Released, false, &Evidence::own("Success", "done"));
+        let failing = Open { doubt: Doubt::None, attempts: 3, age: Some(Duration::from_secs(5)) };
+        Remainder {
+            job: Job::parse(body, None).unwrap(),
+            result_id: uuid::Uuid::from_u128(7),
+            received_at: NOW,
+            postponed_at: later(100),
+            parked,
+            calls: 4,
+            first_failure: Some(later(90)),
+            places: vec![Place::Settled(done), Place::Open(failing)],
+        }
+    }
+
+    fn take(delivery: Delivery, standing: Option<Standing>) -> Intake {
+        let settings = WorkerSettings { max_message_bytes: 1024, max_ids_per_job: 1, ..WorkerSettings::default() };
+        let bounds = Bounds { settings: &settings, accounts: &|_| standing };
+        bounds.take(delivery, Arrival { on: later(160), at: Duration::from_secs(10) })
+    }
+
+    #[test]
+    fn a_remainder_goes_on_with_what_it_carries_and_time_parked_does_not_age_it() {
+        for (parked, age) in [(false, 65), (true, 5)] {
+            let body = rest(parked).into_body();
+            let Intake::Admitted(held, job) = take(delivery(body, Some(REMAINDER_KIND)), Some(Standing::Calling))
+            else {
+                panic!("not admitted");
+            };
+            assert_eq!((held.result_id.as_u128(), held.received_at), (7, NOW));
+            assert_eq!((held.earlier.calls, held.earlier.first_failure), (4, Some(later(90))));
+            assert!(matches!(&job.places[0].1, Place::Settled(done) if done.outcome == Outcome::Released));
+            let open = Open { doubt: Doubt::None, attempts: 3, age: Some(Duration::from_secs(age)) };
+            assert_eq!(job.places[1].1, Place::Open(open));
+        }
+    }
+
+    #[test]
+    fn a_remainder_is_told_by_its_type_alone_and_one_that_can_not_be_read_keeps_its_bytes() {
+        let body = rest(true).into_body();
+        for (body, kind) in
+            [(body.clone(), None), (body, Some("release.job.v1")), (b"{}".to_vec(), Some(REMAINDER_KIND))]
+        {
+            let taken = take(delivery(body.clone(), kind), Some(Standing::Calling));
+            let Intake::Malformed { message, .. } = taken else { panic!("{kind:?} was taken") };
+            assert_eq!(message.body, body);
+        }
+    }
+
+    #[test]
+    fn only_the_open_ids_of_a_remainder_that_can_not_go_on_are_given_up_on() {
+        let often = Delivery {
+            earlier_deliveries: 50,
+            redelivered: true,
+            ..delivery(rest(true).into_body(), Some(REMAINDER_KIND))
+        };
+        let lost = delivery(rest(true).into_body(), Some(REMAINDER_KIND));
+        let cases = [
+            (often, Some(Standing::Calling), Outcome::Unresolved, DeadReason::DeliveredTooOften),
+            (lost, None, Outcome::Refused, DeadReason::Invalid),
+        ];
+        for (delivery, standing, outcome, reason) in cases {
+            let Intake::Answered(_, ending) = take(delivery, standing) else { panic!("not answered") };
+            let ended: Vec<_> = ending.ended.iter().map(|ended| (ended.outcome.outcome, ended.dead)).collect();
+            assert_eq!(ended, [(Outcome::Released, None), (outcome, Some(reason))]);
+            assert_eq!(ending.status, None);
+        }
+    }
 }

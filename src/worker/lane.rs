@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
+use super::LATELY;
 use super::intake::Standing;
 use crate::api::{Answer, Client};
 use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettings};
-use crate::contract::{AccountName, Evidence, GroupKey, Verdict};
-use crate::engine::{Call, CallKey, Engine, EngineSettings, Moment, Protection, SealReason};
+use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Verdict};
+use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, Moment, Protection};
 use crate::ops::Metrics;
-use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands, ThrottledLately};
+use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands, QueryAnswered, ThrottledLately};
 use crate::pace::{DelayPolicy, Delays, Gate, Quota};
 
 /// A call that came back.
@@ -22,9 +23,15 @@ pub struct Answered {
     key: CallKey,
     group: Arc<GroupKey>,
     ids: usize,
-    pub reason: SealReason,
-    answer: Answer,
+    pub kind: CallKind,
+    said: Said,
     took: Duration,
+}
+
+/// What came back.
+enum Said {
+    Verdict(Answer),
+    Listing(ReadBack),
 }
 
 pub struct Lane {
@@ -32,10 +39,12 @@ pub struct Lane {
     pub engine: Engine,
     rate: CallsPerSecond,
     quota: Quota,
+    /// Of queries: the API counts them apart.
+    read_back_quota: Quota,
     gate: Gate,
     client: Arc<Client>,
     max_in_flight_calls: usize,
-    /// When the permit is due that was asked for last.
+    /// When the first permit is due that was asked for in vain.
     permit_at: Option<Moment>,
     lately: Lately,
 }
@@ -47,9 +56,6 @@ struct Lately {
     calls: u64,
     throttled: u64,
 }
-
-/// How often throttling is spoken of.
-const LATELY: Duration = Duration::from_secs(60);
 
 impl Lane {
     pub fn new(
@@ -72,15 +78,18 @@ impl Lane {
             max_wait: worker.max_wait,
             overdue_share: worker.overdue_share,
             split_budget: worker.split_budget,
+            attempts_in_process: retry.attempts_in_process,
             max_attempts: retry.max_attempts,
             max_age: retry.max_age,
             atomic: settings.atomic,
+            read_back: settings.read_back,
         };
         let mut lane = Self {
             account,
             engine: Engine::new(engine, protection, Box::new(move |attempt| between_retries.before(attempt))),
             rate: settings.calls_per_second,
             quota: Quota::new(settings.calls_per_second, settings.burst),
+            read_back_quota: Quota::new(settings.read_back_calls_per_second, 1),
             gate: Gate::new(delays()),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
@@ -98,13 +107,13 @@ impl Lane {
     pub fn call_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>, metrics: &Metrics) {
         self.engine.advance(now);
         self.permit_at = None;
+        self.read_back_what_may_go(now, calls);
         while self.engine.ready(now) {
-            let under_way = self.engine.calls_under_way();
-            if under_way >= self.max_in_flight_calls || !self.gate.open(now, under_way) {
+            if !self.may_call(now) {
                 return;
             }
             if let Err(due) = self.quota.take(now) {
-                self.permit_at = Some(due);
+                self.permit_is_due(due);
                 return;
             }
             if let Some(call) = self.engine.seal(now) {
@@ -115,25 +124,60 @@ impl Lane {
         self.quota.rest();
     }
 
+    fn read_back_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>) {
+        while self.engine.read_back_ready() {
+            if !self.may_call(now) {
+                return;
+            }
+            if let Err(due) = self.read_back_quota.take(now) {
+                self.permit_is_due(due);
+                return;
+            }
+            if let Some(call) = self.engine.seal_read_back(now) {
+                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
+            }
+        }
+        self.read_back_quota.rest();
+    }
+
+    fn may_call(&self, now: Moment) -> bool {
+        let under_way = self.engine.calls_under_way();
+        under_way < self.max_in_flight_calls && self.gate.open(now, under_way)
+    }
+
+    fn permit_is_due(&mut self, due: Moment) {
+        self.permit_at = self.permit_at.into_iter().chain([due]).min();
+    }
+
     /// When to look again, if nothing happens before.
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let timers = self.engine.wakes_at(now);
-        let pause = self.gate.opens_at(now).filter(|_| self.engine.ready(now));
+        let waits = self.engine.ready(now) || self.engine.read_back_ready();
+        let pause = self.gate.opens_at(now).filter(|_| waits);
         timers.into_iter().chain(self.permit_at).chain(pause).min()
     }
 
-    /// Learns a verdict.
+    /// Learns what a call, or a query, came to.
     pub fn learn(&mut self, answered: Answered, now: Moment, metrics: &Metrics) {
-        let Answered { key, group, ids, answer, took, .. } = answered;
-        CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
-        self.lately.calls += 1;
-        self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
-        let before = self.gate.problem().map(str::to_owned);
-        self.gate.learn(&answer.verdict, answer.pause, now);
-        if before.as_deref() != self.gate.problem() {
-            AccountChanged { account: &self.account, problem: self.gate.problem() }.emit(metrics);
+        let Answered { key, group, ids, said, took, .. } = answered;
+        match said {
+            Said::Verdict(answer) => {
+                CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
+                self.lately.calls += 1;
+                self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
+                let before = self.gate.problem().map(str::to_owned);
+                self.gate.learn(&answer.verdict, answer.pause, now);
+                if before.as_deref() != self.gate.problem() {
+                    AccountChanged { account: &self.account, problem: self.gate.problem() }.emit(metrics);
+                }
+                self.engine.verdict(key, &answer.verdict, now);
+            }
+            // The gate minds releases alone: a query that fails is done without.
+            Said::Listing(answer) => {
+                QueryAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
+                self.engine.read_back(key, &answer, now);
+            }
         }
-        self.engine.verdict(key, &answer.verdict, now);
     }
 
     pub fn standing(&self) -> Standing {
@@ -165,21 +209,29 @@ impl Lane {
     }
 }
 
-/// Makes one call. Whatever happens in it, even a panic, comes back as a verdict.
+/// Makes one call, or one query. Whatever happens in it, even a panic, comes back as an answer.
 async fn make(client: Arc<Client>, account: AccountName, call: Call) -> Answered {
     let started = Instant::now();
-    let released = AssertUnwindSafe(client.release(&call.batch, call.attempt)).catch_unwind().await;
-    let answer = released.unwrap_or_else(|_| {
-        let evidence = Evidence::own("Panicked", "the call ended in a defect of bulkrelease: please report it");
-        Answer { verdict: Verdict::Unknown(evidence), pause: None }
-    });
+    let panicked = || Evidence::words("Panicked", "the call ended in a defect of bulkrelease: please report it");
+    let said = match call.kind {
+        CallKind::Release { attempt, .. } => {
+            let released = AssertUnwindSafe(client.release(&call.batch, attempt)).catch_unwind().await;
+            Said::Verdict(
+                released.unwrap_or_else(|_| Answer { verdict: Verdict::of(Class::Unknown, panicked()), pause: None }),
+            )
+        }
+        CallKind::ReadBack => {
+            let listed = AssertUnwindSafe(client.query(&call.batch)).catch_unwind().await;
+            Said::Listing(listed.unwrap_or_else(|_| ReadBack::Failed(Verdict::of(Class::Unknown, panicked()))))
+        }
+    };
     Answered {
         account,
         key: call.key,
         group: Arc::clone(call.batch.group()),
         ids: call.batch.len(),
-        reason: call.reason,
-        answer,
+        kind: call.kind,
+        said,
         took: started.elapsed(),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! broker ──delivery──> intake ──job──> lane.engine ──(permit)──> call ──> verdict ──> lane.engine ──> reply ──> broker
+//!    ^                                                                                     '──> postpone ──> retry queue
+//!    '─────────────────────────────────────── remainder <──────────────────────────────────────────────────────'
 //! ```
 //!
 //! One task owns all of it, so no state is shared; only the calls themselves run beside it.
@@ -9,6 +11,7 @@
 mod drain;
 mod intake;
 mod lane;
+mod postpone;
 mod reply;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,16 +26,18 @@ use tokio::time::Instant;
 
 pub use drain::Summary;
 
-use intake::{Bounds, Intake};
+use intake::{Arrival, Bounds, Intake, is_remainder};
 use lane::{Answered, Lane};
-use reply::{Ending, EndingKind, Held};
+use reply::{Ending, Held};
 
 use crate::api::{Client, ClientError, credentials::Chain};
 use crate::broker::{Broker, Delivery, DeliveryTag, Event, Publication, Queue, Settlement, Subscription};
 use crate::config::Settings;
 use crate::contract::AccountName;
 use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
-use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
+use crate::ops::events::{
+    GivenBack, JobPostponed, JobReceived, PostponedLately, Postponement, ResultConfirmed, SessionLost, WorkerStands,
+};
 use crate::ops::{Metrics, Vitals};
 
 /// Events taken from the broker at a time, before permits are looked at again.
@@ -63,16 +68,38 @@ pub struct Worker {
     lanes: BTreeMap<AccountName, Lane>,
     jobs: Admitted,
     pending_bytes: usize,
-    /// Deliveries beyond the bounds on pending ids and bytes; as many as the prefetch at most.
-    waiting: VecDeque<Delivery>,
-    /// Deliveries whose reply is on its way, and since when the job waits for it.
-    unconfirmed: HashMap<DeliveryTag, Timestamp>,
+    /// Deliveries beyond the bounds on pending ids and bytes, and when they came; as many as the prefetch at most.
+    waiting: VecDeque<(Arrival, Delivery)>,
+    /// Deliveries of which everything is on its way to the broker.
+    unconfirmed: HashMap<DeliveryTag, Owed>,
     calls: JoinSet<Answered>,
     started: Instant,
     metrics: Arc<Metrics>,
     vitals: Arc<Vitals>,
     summary: Summary,
+    lately: Lately,
 }
+
+/// What a delivery's settlement brings.
+#[derive(Debug, Clone, Copy)]
+enum Owed {
+    /// A result, for which the job waits since then.
+    Result {
+        since: Timestamp,
+    },
+    Remainder,
+}
+
+/// Jobs postponed since the last word about it.
+#[derive(Debug, Default)]
+struct Lately {
+    since: Moment,
+    failed: u64,
+    parked: u64,
+}
+
+/// How often what happens all the time is spoken of.
+const LATELY: Duration = Duration::from_secs(60);
 
 impl Worker {
     /// Builds a worker. `credentials` gives each account's source of access keys.
@@ -105,6 +132,7 @@ impl Worker {
             metrics,
             vitals,
             summary: Summary::default(),
+            lately: Lately::default(),
         })
     }
 
@@ -140,19 +168,26 @@ impl Worker {
 
     /// Takes in what there is room for, spends permits and answers finished jobs; returns when to come again at the latest.
     fn turn(&mut self, subscription: &Subscription) -> Option<Instant> {
-        while self.has_room()
-            && let Some(delivery) = self.waiting.pop_front()
-        {
-            self.take_in(delivery, subscription);
-        }
         let now = self.now();
-        let mut wakes_at: Option<Moment> = None;
+        while let Some((arrival, _)) = self.waiting.front()
+            && (self.has_room() || self.held_too_long(*arrival, now))
+            && let Some((arrival, delivery)) = self.waiting.pop_front()
+        {
+            self.take_in(delivery, arrival, subscription);
+        }
+        let mut wakes_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
         for lane in self.lanes.values_mut() {
             lane.call_what_may_go(now, &mut self.calls, &self.metrics);
             wakes_at = wakes_at.into_iter().chain(lane.wakes_at(now)).min();
         }
         self.answer_finished(subscription);
+        self.send_on_postponed(None, subscription);
         wakes_at.map(|at| self.started + at)
+    }
+
+    /// The engine is to let it go at once: nothing is held for longer, even if there is no room to work on it.
+    fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
+        arrival.at + self.settings.worker.max_hold <= now
     }
 
     fn answer_finished(&mut self, subscription: &Subscription) {
@@ -164,9 +199,30 @@ impl Worker {
             let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
             self.pending_bytes -= held.bytes;
             let first_failure = job.first_failure.map(|at| self.at(at));
-            let ending =
-                Ending { outcomes: job.outcomes, attempts: job.attempts, first_failure, kind: EndingKind::Worked };
-            self.answer(held, ending, subscription);
+            self.answer(held, Ending::worked(job, first_failure), subscription);
+        }
+    }
+
+    /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
+    fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
+        let mut postponed = Vec::new();
+        for (account, lane) in &mut self.lanes {
+            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
+        }
+        for (account, job) in postponed {
+            let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
+            self.pending_bytes -= held.bytes;
+            self.summary.postponed += 1;
+            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
+            match why {
+                Postponement::Failed => self.lately.failed += 1,
+                Postponement::Parked => self.lately.parked += 1,
+                Postponement::Stopping => {}
+            }
+            JobPostponed { why }.emit(&self.metrics);
+            let (tag, first_failure) = (held.tag, job.first_failure.map(|at| self.at(at)));
+            let remainder = held.remainder(job, why, first_failure, &self.settings.retry);
+            self.settle(tag, vec![remainder], Owed::Remainder, subscription);
         }
     }
 
@@ -175,17 +231,11 @@ impl Worker {
         let publications = held.reply(ending, &self.name, &self.metrics);
         let enqueued = held.properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
         let since = enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(held.received_at);
-        self.settle(held.tag, publications, since, subscription);
+        self.settle(held.tag, publications, Owed::Result { since }, subscription);
     }
 
-    fn settle(
-        &mut self,
-        tag: DeliveryTag,
-        publications: Vec<Publication>,
-        since: Timestamp,
-        subscription: &Subscription,
-    ) {
-        self.unconfirmed.insert(tag, since);
+    fn settle(&mut self, tag: DeliveryTag, publications: Vec<Publication>, owed: Owed, subscription: &Subscription) {
+        self.unconfirmed.insert(tag, owed);
         subscription.settle(Settlement::Finish { tag, publications });
     }
 
@@ -193,7 +243,7 @@ impl Worker {
         let now = self.now();
         match answered {
             Ok(answered) => {
-                self.summary.count_call(answered.reason);
+                self.summary.count_call(answered.kind);
                 if let Some(lane) = self.lanes.get_mut(&answered.account) {
                     lane.learn(answered, now, &self.metrics);
                 }
@@ -205,9 +255,11 @@ impl Worker {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Delivery(delivery) => self.waiting.push_back(delivery),
+            Event::Delivery(delivery) => {
+                self.waiting.push_back((Arrival { on: Timestamp::now(), at: self.now() }, delivery));
+            }
             Event::Settled(tag) => {
-                if let Some(since) = self.unconfirmed.remove(&tag) {
+                if let Some(Owed::Result { since }) = self.unconfirmed.remove(&tag) {
                     let waited = Timestamp::now().duration_since(since);
                     ResultConfirmed { since_enqueued: Duration::try_from(waited).unwrap_or_default() }
                         .emit(&self.metrics);
@@ -217,17 +269,18 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self, delivery: Delivery, subscription: &Subscription) {
-        JobReceived { redelivered: delivery.redelivered }.emit(&self.metrics);
+    fn take_in(&mut self, delivery: Delivery, arrival: Arrival, subscription: &Subscription) {
+        let remainder = is_remainder(&delivery.message);
+        JobReceived { redelivered: delivery.redelivered, remainder }.emit(&self.metrics);
         self.summary.received += 1;
-        let (now, received_at, tag) = (self.now(), Timestamp::now(), delivery.tag);
+        let (now, tag) = (self.now(), delivery.tag);
         let lanes = &self.lanes;
         let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.get(name).map(Lane::standing) };
-        match bounds.take(delivery, received_at, now) {
+        match bounds.take(delivery, arrival) {
             Intake::Malformed { message, explanation } => {
                 self.summary.malformed += 1;
-                let publications = reply::malformed(message, explanation, received_at, &self.name, &self.metrics);
-                self.settle(tag, publications, received_at, subscription);
+                let publications = reply::malformed(message, explanation, arrival.on, &self.name, &self.metrics);
+                self.settle(tag, publications, Owed::Result { since: arrival.on }, subscription);
             }
             Intake::Answered(held, ending) => self.answer(held, ending, subscription),
             Intake::Admitted(held, job) => {
@@ -253,7 +306,7 @@ impl Worker {
         let lost: Vec<_> =
             self.jobs.iter().filter(|(_, held)| held.tag.session == session).map(|(key, _)| key.clone()).collect();
         self.unconfirmed.retain(|tag, _| tag.session != session);
-        self.waiting.retain(|delivery| delivery.tag.session != session);
+        self.waiting.retain(|(_, delivery)| delivery.tag.session != session);
         SessionLost { reason, jobs: lost.len() }.emit(&self.metrics);
         self.let_go(lost);
     }
@@ -299,6 +352,13 @@ impl Worker {
         WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len() }.emit(&self.metrics);
         for lane in self.lanes.values_mut() {
             lane.report(now, &self.metrics);
+        }
+        if now >= self.lately.since + LATELY {
+            let Lately { failed, parked, .. } =
+                std::mem::replace(&mut self.lately, Lately { since: now, ..Lately::default() });
+            if failed + parked > 0 {
+                PostponedLately { failed, parked }.emit();
+            }
         }
     }
 

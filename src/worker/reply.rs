@@ -11,6 +11,7 @@ use crate::contract::{
     Counts, DeadLetter, DeadReason, Evidence, InstanceId, InstanceOutcome, InstanceResult, Job, JobResult, Message,
     Outcome, Properties, RESULT_KIND, Status, header,
 };
+use crate::engine::FinishedJob;
 use crate::ops::Metrics;
 use crate::ops::events::{DeadLettered, JobFinished};
 
@@ -22,44 +23,77 @@ pub struct Held {
     pub job: Job,
     pub properties: Properties,
     pub result_id: Uuid,
+    /// When the job first came.
     pub received_at: Timestamp,
+    pub earlier: Earlier,
     /// What the body weighed, for the bound on pending bytes.
     pub bytes: usize,
 }
 
-/// What became of a job.
-pub struct Ending {
-    pub outcomes: Vec<(InstanceId, InstanceOutcome)>,
-    pub attempts: u32,
+/// What earlier deliveries of a job did: its remainder carries it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Earlier {
+    /// This is a remainder.
+    pub began: bool,
+    /// The most calls that any one id took part in.
+    pub calls: u32,
+    /// When a call with one of the ids first failed or was refused.
     pub first_failure: Option<Timestamp>,
-    pub kind: EndingKind,
 }
 
-/// Whether the job was worked on at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndingKind {
-    Worked,
-    /// It can't be done as it stands: no id was called.
-    Invalid,
-    /// It was delivered too often.
-    DeliveredTooOften,
+/// What became of a job.
+pub struct Ending {
+    /// In the job's own order.
+    pub ended: Vec<Ended>,
+    /// `None`: as the outcomes say.
+    pub status: Option<Status>,
+    /// The most calls that any one id took part in, of this delivery.
+    pub calls: u32,
+    pub first_failure: Option<Timestamp>,
+}
+
+/// What became of an id.
+pub struct Ended {
+    pub id: InstanceId,
+    pub outcome: InstanceOutcome,
+    /// Why it is a dead letter too, if it is.
+    pub dead: Option<DeadReason>,
+}
+
+impl Ended {
+    /// An id that was worked on.
+    pub fn worked(id: InstanceId, outcome: InstanceOutcome) -> Self {
+        let dead = match outcome.outcome {
+            Outcome::Rejected => Some(DeadReason::Rejected),
+            Outcome::Unresolved => Some(DeadReason::Unresolved),
+            Outcome::Released | Outcome::AlreadyGone | Outcome::Refused | Outcome::Expired | Outcome::DryRun => None,
+        };
+        Self { id, outcome, dead }
+    }
+}
+
+impl Ending {
+    /// The ending of a job that the engine worked on.
+    pub fn worked(job: FinishedJob, first_failure: Option<Timestamp>) -> Self {
+        let ended = job.outcomes.into_iter().map(|(id, outcome)| Ended::worked(id, outcome)).collect();
+        Self { ended, status: None, calls: job.calls, first_failure }
+    }
 }
 
 impl Held {
     /// The messages for an ending.
     pub fn reply(&self, ending: Ending, worker: &str, metrics: &Metrics) -> Vec<Publication> {
         let finished_at = Timestamp::now();
-        let Ending { outcomes, attempts, first_failure, kind } = ending;
-        let counts = Counts::of(outcomes.iter().map(|(_, outcome)| outcome.outcome));
-        let status = if kind == EndingKind::Invalid { Status::Invalid } else { counts.status(self.job.dry_run) };
+        let Ending { ended, status, calls, first_failure } = ending;
+        let counts = Counts::of(ended.iter().map(|ended| ended.outcome.outcome));
+        let status = status.unwrap_or_else(|| counts.status(self.job.dry_run));
         JobFinished { group: &self.job.group, status, outcomes: &counts.listed() }.emit(metrics);
 
         let mut publications = Vec::with_capacity(2);
-        let failure =
-            Failure { attempts, first: first_failure.unwrap_or(finished_at), last: finished_at, worker, kind };
-        for letter in self.dead_letters(&outcomes, &failure) {
-            let explanation = &letter.explanation;
-            DeadLettered { job: self.job.id.as_str(), reason: letter.reason, explanation }.emit(metrics);
+        let attempts = self.calls_with(calls);
+        let first = self.first_failure_with(first_failure).unwrap_or(finished_at);
+        for letter in self.dead_letters(&ended, &Failure { attempts, first, last: finished_at, worker }) {
+            DeadLettered { job: self.job.id.as_str(), letter: &letter }.emit(metrics);
             let messages = letter.into_messages(&self.original());
             publications.extend(messages.into_iter().map(|message| Publication { to: Destination::Dead, message }));
         }
@@ -68,7 +102,7 @@ impl Held {
             job_id: self.job.id.clone(),
             status,
             counts,
-            instances: outcomes.into_iter().map(|(id, outcome)| InstanceResult::new(id, &outcome)).collect(),
+            instances: ended.into_iter().map(|ended| InstanceResult::new(ended.id, &ended.outcome)).collect(),
             attempts,
             received_at: self.received_at,
             finished_at,
@@ -85,22 +119,32 @@ impl Held {
         publications
     }
 
+    /// The most calls that any one id took part in, those of earlier deliveries counted in.
+    pub fn calls_with(&self, calls: u32) -> u32 {
+        self.earlier.calls.saturating_add(calls)
+    }
+
+    pub fn first_failure_with(&self, first_failure: Option<Timestamp>) -> Option<Timestamp> {
+        self.earlier.first_failure.into_iter().chain(first_failure).min()
+    }
+
     /// One dead letter for each code that ids were given up on with, so that each can be replayed on its own.
-    fn dead_letters(&self, outcomes: &[(InstanceId, InstanceOutcome)], failure: &Failure<'_>) -> Vec<DeadLetter> {
-        let mut dead = BTreeMap::<_, Vec<&(InstanceId, InstanceOutcome)>>::new();
-        for entry in outcomes {
-            if let Some(reason) = failure.reason(entry.1.outcome) {
-                dead.entry((reason, entry.1.evidence.code.as_deref())).or_default().push(entry);
+    fn dead_letters(&self, ended: &[Ended], failure: &Failure<'_>) -> Vec<DeadLetter> {
+        let mut dead = BTreeMap::<_, Vec<&Ended>>::new();
+        for entry in ended {
+            if let Some(reason) = entry.dead {
+                dead.entry((reason, entry.outcome.evidence.code.as_deref())).or_default().push(entry);
             }
         }
         dead.into_iter()
             .map(|((reason, code), entries)| {
-                let ids: Vec<_> = entries.iter().map(|(id, _)| id.clone()).collect();
-                let suspects: Vec<_> = entries.iter().filter(|(_, o)| o.suspect).map(|(id, _)| id.clone()).collect();
-                let evidence: &Evidence = &entries[0].1.evidence;
+                let ids: Vec<_> = entries.iter().map(|ended| ended.id.clone()).collect();
+                let suspects = entries.iter().filter(|ended| ended.outcome.suspect).map(|ended| ended.id.clone());
+                let evidence: &Evidence = &entries[0].outcome.evidence;
                 DeadLetter {
-                    body: self.job.narrowed(&ids, &suspects),
+                    body: self.job.narrowed(&ids, &suspects.collect::<Vec<_>>()),
                     reason,
+                    class: evidence.class,
                     code: code.map(str::to_owned),
                     explanation: evidence.brief().unwrap_or_default(),
                     request_id: evidence.request_id.clone(),
@@ -137,23 +181,9 @@ struct Failure<'a> {
     first: Timestamp,
     last: Timestamp,
     worker: &'a str,
-    kind: EndingKind,
 }
 
-impl Failure<'_> {
-    /// Why an id with this outcome is dead, if it is.
-    fn reason(&self, outcome: Outcome) -> Option<DeadReason> {
-        match (self.kind, outcome) {
-            (EndingKind::Invalid, _) => Some(DeadReason::Invalid),
-            (EndingKind::DeliveredTooOften, _) => Some(DeadReason::DeliveredTooOften),
-            (EndingKind::Worked, Outcome::Rejected) => Some(DeadReason::Rejected),
-            (EndingKind::Worked, Outcome::Unresolved) => Some(DeadReason::Unresolved),
-            (EndingKind::Worked, _) => None,
-        }
-    }
-}
-
-/// The messages for a body that is no job: its bytes as they came, with the reason.
+/// The messages for a body that is neither a job nor a remainder: its bytes as they came, with the reason.
 pub fn malformed(
     message: Message,
     explanation: String,
@@ -161,11 +191,10 @@ pub fn malformed(
     worker: &str,
     metrics: &Metrics,
 ) -> Vec<Publication> {
-    let name = message.properties.message_id.as_deref().unwrap_or("unnamed");
-    DeadLettered { job: name, reason: DeadReason::Malformed, explanation: &explanation }.emit(metrics);
     let letter = DeadLetter {
         body: message.body,
         reason: DeadReason::Malformed,
+        class: None,
         code: None,
         explanation,
         request_id: None,
@@ -175,6 +204,8 @@ pub fn malformed(
         last_failure: received_at,
         worker: worker.to_owned(),
     };
+    let name = message.properties.message_id.as_deref().unwrap_or("unnamed");
+    DeadLettered { job: name, letter: &letter }.emit(metrics);
     let messages = letter.into_messages(&message.properties);
     messages.into_iter().map(|message| Publication { to: Destination::Dead, message }).collect()
 }

@@ -78,7 +78,7 @@ pub async fn expect_depth(broker: &dyn Broker, queue: Queue, expected: u64) {
     let mut seen = None;
     let reached = async {
         while seen != Some(expected) {
-            seen = Some(broker.depth(queue).await.expect("a depth"));
+            seen = Some(broker.depth(queue.clone()).await.expect("a depth"));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -1,13 +1,19 @@
 //! What every broker promises, a test each. It must not know which broker it runs on.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use bulkrelease::broker::{Broker, DeliveryTag, Destination, Event, Publication, Queue, Settlement};
+use bulkrelease::broker::{Broker, DeliveryTag, Destination, Event, Publication, Queue, Settlement, WatchName};
 use bulkrelease::contract::{Message, Properties};
 
 use super::subscriber::{
     Subscriber, bodies, drain, enqueue, expect_depth, message, numbered, once_each, result_of, tally,
 };
+
+/// The retry steps of every broker here: one that a test can wait for, and one that it never does.
+pub const STEPS: [Duration; 2] = [SOON, LATER];
+const SOON: Duration = Duration::from_millis(500);
+const LATER: Duration = Duration::from_secs(600);
 
 pub async fn messages_come_in_the_order_of_enqueueing(broker: &dyn Broker) {
     enqueue_in_order(broker, numbered(25)).await;
@@ -17,19 +23,7 @@ pub async fn messages_come_in_the_order_of_enqueueing(broker: &dyn Broker) {
 }
 
 pub async fn a_message_arrives_as_it_was_sent(broker: &dyn Broker) {
-    let text = |text: &str| Some(text.to_owned());
-    let full = Message {
-        body: vec![0xff, 0x00, 0xfe, b'{'],
-        properties: Properties {
-            message_id: text("order 66 \"quoted\" \u{1f680}"),
-            correlation_id: text("correlation"),
-            reply_to: text("release.unrouted"),
-            kind: text("release.job.v1"),
-            timestamp: Some(1_700_000_000),
-            headers: BTreeMap::from([("traceparent".to_owned(), "00-ab-cd-01".to_owned())]),
-        },
-    };
-    let sent = vec![full, Message::default()];
+    let sent = vec![full(), Message::default()];
     for job in &sent {
         broker.enqueue(vec![job.clone()]).await.remove(0).expect("a job that is stored");
     }
@@ -224,6 +218,224 @@ pub async fn a_slow_subscriber_delays_no_settlement(broker: &dyn Broker) {
     expect_depth(broker, Queue::Jobs, 80).await;
     relay(&mut subscriber, JOBS).await;
     assert_eq!(tally(&drain(broker, Queue::Results, JOBS).await), once_each(JOBS));
+}
+
+pub async fn what_goes_to_a_retry_step_comes_back_to_the_jobs_after_its_delay(broker: &dyn Broker) {
+    broker.enqueue(vec![full()]).await.remove(0).expect("a job that is stored");
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 10);
+    let sent = Instant::now();
+    move_to(&mut subscriber, Destination::Retry { after: SOON }).await;
+    let back = subscriber.delivery().await;
+    // Only the lower bound: above it, this machine may be to blame.
+    assert!(sent.elapsed() >= SOON, "it came after {:?}", sent.elapsed());
+    assert_eq!(back.message, full());
+    assert!(!back.redelivered && back.earlier_deliveries == 0, "nobody has begun with it: {back:?}");
+    // As often as it likes: no broker takes that for a loop.
+    subscriber.finish(back.tag, vec![to(Destination::Retry { after: SOON }, &back.message)]);
+    assert_eq!(subscriber.settled().await, back.tag);
+    assert_eq!(subscriber.delivery().await.message, full());
+}
+
+pub async fn a_short_delay_is_not_held_up_by_a_long_one(broker: &dyn Broker) {
+    enqueue_in_order(broker, numbered(2)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 1);
+    move_to(&mut subscriber, Destination::Retry { after: LATER }).await;
+    move_to(&mut subscriber, Destination::Retry { after: SOON }).await;
+    assert_eq!(bodies([&subscriber.delivery().await]), ["job 1"]);
+    expect_depth(broker, Queue::Retry { after: LATER }, 1).await;
+}
+
+pub async fn what_waits_outlives_its_subscription_and_is_counted_where_it_waits(broker: &dyn Broker) {
+    enqueue(broker, numbered(3)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 1);
+    move_to(&mut subscriber, Destination::Retry { after: LATER }).await;
+    move_to(&mut subscriber, Destination::Retry { after: LATER }).await;
+    move_to(&mut subscriber, Destination::Retry { after: SOON }).await;
+    subscriber.close().await;
+    expect_depth(broker, Queue::Retry { after: LATER }, 2).await;
+    expect_depth(broker, Queue::Jobs, 1).await;
+    expect_depth(broker, Queue::Retry { after: SOON }, 0).await;
+    assert_eq!(drain(broker, Queue::Jobs, 1).await.len(), 1);
+}
+
+pub async fn a_dead_letter_is_moved_to_the_jobs_or_the_archive_as_it_is(broker: &dyn Broker) {
+    broker.enqueue(vec![full()]).await.remove(0).expect("a job that is stored");
+    let mut jobs = Subscriber::new(broker, Queue::Jobs, 1);
+    move_to(&mut jobs, Destination::Dead).await;
+    jobs.close().await;
+    for (from, destination) in
+        [(Queue::Dead, Destination::Archive), (Queue::Archive, Destination::Dead), (Queue::Dead, Destination::Jobs)]
+    {
+        let mut subscriber = Subscriber::new(broker, from.clone(), 1);
+        move_to(&mut subscriber, destination).await;
+        subscriber.close().await;
+        expect_depth(broker, from, 0).await;
+    }
+    assert_eq!(drain(broker, Queue::Jobs, 1).await.remove(0).message, full());
+}
+
+pub async fn a_watcher_sees_copies_and_takes_nothing(broker: &dyn Broker) {
+    enqueue(broker, ["before".to_owned()]).await;
+    let mut jobs = Subscriber::new(broker, Queue::Jobs, 1);
+    let before = jobs.delivery().await;
+    jobs.finish(before.tag, vec![result_of(&before)]);
+    assert_eq!(jobs.settled().await, before.tag);
+
+    broker.watch(watcher("one")).await.expect("a watch");
+    broker.enqueue(vec![full()]).await.remove(0).expect("a job that is stored");
+    let job = jobs.delivery().await;
+    let publications = vec![result_of(&job), to(Destination::Dead, &message("dead")), to(Destination::Jobs, &full())];
+    jobs.finish(job.tag, publications);
+    assert_eq!(jobs.settled().await, job.tag);
+    jobs.close().await;
+
+    let seen = drain(broker, Queue::Watch(watcher("one")), 2).await;
+    assert!(seen.iter().any(|copy| copy.message == full()), "{seen:?}");
+    assert!(bodies(&seen).contains(&"dead".to_owned()), "{seen:?}");
+    expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
+    expect_depth(broker, Queue::Results, 2).await;
+    expect_depth(broker, Queue::Dead, 1).await;
+}
+
+pub async fn watchers_are_independent_and_a_watch_declared_again_keeps_what_it_has(broker: &dyn Broker) {
+    for name in ["one", "two"] {
+        broker.watch(watcher(name)).await.expect("a watch");
+    }
+    enqueue(broker, numbered(5)).await;
+    let mut jobs = Subscriber::new(broker, Queue::Jobs, 5);
+    for job in jobs.deliveries(5).await {
+        jobs.finish(job.tag, vec![result_of(&job)]);
+    }
+    jobs.close().await;
+    assert_eq!(tally(&drain(broker, Queue::Watch(watcher("one")), 5).await), once_each(5));
+    broker.watch(watcher("two")).await.expect("the same watch");
+    assert_eq!(tally(&drain(broker, Queue::Watch(watcher("two")), 5).await), once_each(5));
+    expect_depth(broker, Queue::Results, 5).await;
+}
+
+pub async fn an_ended_watch_is_empty_and_gets_nothing_more(broker: &dyn Broker) {
+    broker.unwatch(watcher("one")).await.expect("nothing to end");
+    broker.watch(watcher("one")).await.expect("a watch");
+    enqueue(broker, numbered(2)).await;
+    let mut jobs = Subscriber::new(broker, Queue::Jobs, 1);
+    let first = jobs.delivery().await;
+    jobs.finish(first.tag, vec![result_of(&first)]);
+    assert_eq!(jobs.settled().await, first.tag);
+    broker.unwatch(watcher("one")).await.expect("its end");
+    let second = jobs.delivery().await;
+    jobs.finish(second.tag, vec![result_of(&second)]);
+    assert_eq!(jobs.settled().await, second.tag);
+    broker.watch(watcher("one")).await.expect("a new one");
+    expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
+    expect_depth(broker, Queue::Results, 2).await;
+}
+
+pub async fn a_look_takes_nothing_and_changes_no_order_however_often(broker: &dyn Broker) {
+    const LETTERS: usize = 300;
+    for body in numbered(LETTERS) {
+        assert_eq!(broker.deposit(vec![message(body)]).await, [Ok(())]);
+    }
+    expect_depth(broker, Queue::Dead, LETTERS as u64).await;
+    for _ in 0..100 {
+        let mut look = broker.look(Queue::Dead).await.expect("a look");
+        assert_eq!((look.expected, look.others), (LETTERS as u64, 0));
+        let mut seen = Vec::new();
+        while let Some(message) = look.next().await {
+            seen.push(String::from_utf8(message.expect("a message").body).expect("text"));
+        }
+        assert!(seen.iter().eq(numbered(LETTERS).collect::<Vec<_>>().iter()), "{seen:?}");
+    }
+    assert_eq!(bodies(&drain(broker, Queue::Dead, LETTERS).await), numbered(LETTERS).collect::<Vec<_>>());
+    let mut empty = broker.look(Queue::Dead).await.expect("a look");
+    assert!(empty.expected == 0 && empty.next().await.is_none());
+}
+
+pub async fn a_look_can_be_closed_in_the_middle(broker: &dyn Broker) {
+    broker.deposit(numbered(200).map(message).collect()).await;
+    expect_depth(broker, Queue::Dead, 200).await;
+    let mut look = broker.look(Queue::Dead).await.expect("a look");
+    look.next().await.expect("a message").expect("readable");
+    look.close().await;
+    expect_depth(broker, Queue::Dead, 200).await;
+    drop(broker.look(Queue::Dead).await.expect("a look"));
+    expect_depth(broker, Queue::Dead, 200).await;
+    assert_eq!(tally(&drain(broker, Queue::Dead, 200).await), once_each(200));
+}
+
+pub async fn a_look_says_when_others_hold_something(broker: &dyn Broker) {
+    broker.deposit(numbered(10).map(message).collect()).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Dead, 4);
+    subscriber.deliveries(4).await;
+    expect_depth(broker, Queue::Dead, 6).await;
+    let mut look = broker.look(Queue::Dead).await.expect("a look");
+    assert_eq!((look.expected, look.others), (6, 1));
+    let mut seen = 0;
+    while let Some(message) = look.next().await {
+        message.expect("a message");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
+pub async fn what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers(broker: &dyn Broker) {
+    broker.watch(watcher("one")).await.expect("a watch");
+    assert_eq!(broker.deposit(vec![full(), Message::default()]).await, [Ok(()), Ok(())]);
+    let letters: Vec<Message> =
+        drain(broker, Queue::Dead, 2).await.into_iter().map(|delivery| delivery.message).collect();
+    assert!(letters.contains(&full()) && letters.contains(&Message::default()), "{letters:?}");
+    expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
+}
+
+pub async fn more_than_the_prefetch_is_held_where_it_is_asked_for(broker: &dyn Broker) {
+    enqueue_in_order(broker, numbered(10)).await;
+    let mut subscriber = Subscriber::new(broker, Queue::Jobs, 2);
+    let mut held = subscriber.deliveries(2).await;
+    for _ in 0..3 {
+        subscriber.0.take_more();
+        held.extend(subscriber.deliveries(2).await);
+    }
+    assert_eq!(bodies(&held), numbered(8).collect::<Vec<_>>());
+    expect_depth(broker, Queue::Jobs, 2).await;
+    // Of what came before and after each time, some is finished and some given back.
+    for delivery in [&held[1], &held[4], &held[7]] {
+        subscriber.finish(delivery.tag, vec![result_of(delivery)]);
+    }
+    subscriber.close().await;
+    expect_depth(broker, Queue::Results, 3).await;
+    let mut left = bodies(&drain(broker, Queue::Jobs, 7).await);
+    left.sort();
+    assert_eq!(left, [0, 2, 3, 5, 6, 8, 9].map(|number| format!("job {number}")));
+}
+
+fn watcher(name: &str) -> WatchName {
+    WatchName::new(name).expect("a name")
+}
+
+fn to(to: Destination, message: &Message) -> Publication {
+    Publication { to, message: message.clone() }
+}
+
+/// Moves the next delivery, and waits until it is moved.
+async fn move_to(subscriber: &mut Subscriber, destination: Destination) {
+    let delivery = subscriber.delivery().await;
+    subscriber.finish(delivery.tag, vec![to(destination, &delivery.message)]);
+    assert_eq!(subscriber.settled().await, delivery.tag);
+}
+
+/// A message with every property, whose body is no text.
+fn full() -> Message {
+    let text = |text: &str| Some(text.to_owned());
+    Message {
+        body: vec![0xff, 0x00, 0xfe, b'{'],
+        properties: Properties {
+            message_id: text("order 66 \"quoted\" \u{1f680}"),
+            correlation_id: text("correlation"),
+            reply_to: text("release.unrouted"),
+            kind: text("release.job.v1"),
+            timestamp: Some(1_700_000_000),
+            headers: BTreeMap::from([("traceparent".to_owned(), "00-ab-cd-01".to_owned())]),
+        },
+    }
 }
 
 /// Answers every delivery with its result, until a number of them are settled.

@@ -117,7 +117,7 @@ pub async fn drain(broker: &dyn Broker, queue: Queue, count: usize) -> Vec<Strin
 pub async fn depth_becomes(broker: &dyn Broker, queue: Queue, wanted: u64) {
     let begun = Instant::now();
     loop {
-        let depth = broker.depth(queue).await;
+        let depth = broker.depth(queue.clone()).await;
         if depth == Ok(wanted) {
             return;
         }

@@ -12,14 +12,15 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
-use super::topology;
+use super::topology::Topology;
 use crate::broker::BrokerError;
-use crate::config::{BrokerSettings, QueueType, TlsSettings};
+use crate::config::{BrokerSettings, QueueType, RetrySettings, TlsSettings};
 
 /// Closing waits for the broker, and a blocked one doesn't answer.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The server, and what a connection to it needs.
+#[derive(Clone)]
 pub(super) struct Server {
     uri: AMQPUri,
     /// Without user and password, for errors and logs.
@@ -27,6 +28,7 @@ pub(super) struct Server {
     tls: TlsSettings,
     connect_timeout: Duration,
     queue_type: QueueType,
+    steps: Vec<Duration>,
     declare: bool,
 }
 
@@ -58,12 +60,19 @@ impl Server {
             tls,
             connect_timeout: settings.connect_timeout,
             queue_type: settings.queue_type,
+            steps: RetrySettings::default().steps,
             declare: settings.declare,
         })
     }
 
-    pub(super) fn queue_type(&self) -> QueueType {
-        self.queue_type
+    /// The delays of the retry queues, in place of the usual ones.
+    pub(super) fn with_steps(self, steps: &[Duration]) -> Self {
+        Self { steps: steps.to_vec(), ..self }
+    }
+
+    /// All that must exist on the server.
+    pub(super) fn topology(&self) -> Topology<'_> {
+        Topology { queue_type: self.queue_type, steps: &self.steps }
     }
 
     /// Opens a connection; `purpose` names it in the broker's own lists.
@@ -84,9 +93,9 @@ impl Server {
     pub(super) async fn open_ready(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let connection = self.open(purpose).await?;
         if self.declare {
-            topology::declare(&connection, self.queue_type).await?;
+            self.topology().declare(&connection).await?;
         } else {
-            topology::check(&connection, self.queue_type).await?;
+            self.topology().check(&connection).await?;
         }
         Ok(connection)
     }

@@ -62,6 +62,8 @@ pub(super) struct ConsumingSide {
     ending: bool,
     /// The consumer's stream has ended because we cancelled it.
     drained: bool,
+    /// The subscriber asked for more than the prefetch.
+    more: bool,
     backoff: Backoff,
     isolation: Isolation,
 }
@@ -85,6 +87,7 @@ impl ConsumingSide {
             stopped: false,
             ending: false,
             drained: false,
+            more: false,
             backoff: Backoff::new(),
             isolation: Isolation::new(source.prefetch),
         };
@@ -154,6 +157,7 @@ impl ConsumingSide {
                 let given_back = self.session.as_mut().map_or(Ok(()), |session| session.give_back(tag));
                 self.lose_on(given_back);
             }
+            Command::TakeMore => self.more = true,
             Command::StopDeliveries => self.stop(),
         }
     }
@@ -243,7 +247,7 @@ impl ConsumingSide {
         self.health.stopped();
     }
 
-    /// Lets more deliveries come at a time, where they were held back and those that came did no harm.
+    /// Lets more deliveries come: where they were held back and those that came did no harm, or as the subscriber asked.
     fn widen(&mut self) {
         let Some(session) = self.session.as_mut().filter(|session| !self.stopped && !session.is_widening()) else {
             return;
@@ -251,6 +255,8 @@ impl ConsumingSide {
         if let Some(prefetch) = self.isolation.widened(session.age()) {
             self.cancelling = Some(session.widen(prefetch));
             self.health.report(Side::Consuming, None);
+        } else if std::mem::take(&mut self.more) {
+            self.cancelling = Some(session.widen(self.isolation.prefetch()));
         }
     }
 
@@ -286,6 +292,7 @@ impl ConsumingSide {
             self.backoff.reset();
         }
         self.cancelling = None;
+        self.more = false;
         self.order(Order::Forget { session: number });
         self.outbox.retain(|event| !matches!(event, Event::Delivery(delivery) if delivery.tag.session == number));
         let problem = if self.isolation.is_narrow() { format!("{reason}; {SUSPICION}") } else { reason.clone() };
@@ -299,7 +306,7 @@ impl ConsumingSide {
 
     fn reopen(&mut self, lost: Option<Session>, pause: Duration) {
         self.sessions += 1;
-        let source = Source { queue: self.queue, prefetch: self.isolation.prefetch() };
+        let source = Source { queue: self.queue.clone(), prefetch: self.isolation.prefetch() };
         self.opening = Some(reopen(Arc::clone(&self.server), source, self.sessions, lost, pause).boxed());
     }
 }

@@ -1,4 +1,4 @@
-//! Publishes jobs so that each is known to have reached the queue: `mandatory`, and one under way in each channel, because
+//! Publishes jobs, and dead letters that come back, so that each is known to have reached its queue: `mandatory`, and one under way in each channel, because
 //! with more lapin blames returns on the wrong message. Many channels make up for it.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,21 +14,22 @@ use super::ANSWER_TIMEOUT;
 use super::connection::Server;
 use super::properties::{outgoing, short};
 use crate::broker::BrokerError;
-use crate::contract::{JOBS, Message};
+use crate::contract::Message;
 
 const CHANNELS: usize = 64;
 /// A broker with an alarm keeps publishers waiting for as long as it likes.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Publishes all jobs. The answers stand in the order of the jobs.
-pub(super) async fn enqueue(
+/// Publishes all messages. The answers stand in the order of the messages.
+pub(super) async fn publish_each(
     server: &Server,
     connection: &Connection,
-    jobs: &[Message],
+    queue: &'static str,
+    messages: &[Message],
 ) -> Vec<Result<(), BrokerError>> {
-    let work = Work { server, connection, jobs, next: AtomicUsize::new(0), gave_up: AtomicBool::new(false) };
-    let lanes = join_all((0..jobs.len().min(CHANNELS)).map(|_| work.lane())).await;
-    let mut answers = vec![None; jobs.len()];
+    let work = Work { server, connection, queue, messages, next: AtomicUsize::new(0), gave_up: AtomicBool::new(false) };
+    let lanes = join_all((0..messages.len().min(CHANNELS)).map(|_| work.lane())).await;
+    let mut answers = vec![None; messages.len()];
     let mut reason = BrokerError::TimedOut(CONFIRM_TIMEOUT);
     for Lane { answers: of_lane, end } in lanes {
         for (index, answer) in of_lane {
@@ -38,7 +39,7 @@ pub(super) async fn enqueue(
             reason = error;
         }
     }
-    // Jobs are left over if no lane had a channel for them, or after a time-out.
+    // Messages are left over if no lane had a channel for them, or after a time-out.
     answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(reason.clone()))).collect()
 }
 
@@ -46,7 +47,8 @@ pub(super) async fn enqueue(
 struct Work<'a> {
     server: &'a Server,
     connection: &'a Connection,
-    jobs: &'a [Message],
+    queue: &'static str,
+    messages: &'a [Message],
     next: AtomicUsize,
     /// After one time-out nobody waits for another.
     gave_up: AtomicBool,
@@ -65,16 +67,16 @@ impl Work<'_> {
         Lane { answers, end }
     }
 
-    /// Takes one job after another, each on a channel that works.
+    /// Takes one message after another, each on a channel that works.
     async fn publish_all(&self, answers: &mut Vec<(usize, Result<(), BrokerError>)>) -> Result<(), BrokerError> {
         let mut channel = self.open().await?;
         while !self.gave_up.load(Relaxed) {
             let index = self.next.fetch_add(1, Relaxed);
-            let Some(job) = self.jobs.get(index) else { break };
+            let Some(message) = self.messages.get(index) else { break };
             if !channel.status().connected() {
                 channel = self.open().await?;
             }
-            answers.push((index, self.publish(&channel, job).await));
+            answers.push((index, self.publish(&channel, message).await));
         }
         Ok(())
     }
@@ -92,11 +94,11 @@ impl Work<'_> {
         }
     }
 
-    async fn publish(&self, channel: &Channel, job: &Message) -> Result<(), BrokerError> {
+    async fn publish(&self, channel: &Channel, message: &Message) -> Result<(), BrokerError> {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let publishing = async {
-            let properties = outgoing(&job.properties);
-            channel.basic_publish(short(""), short(JOBS), options, &job.body, properties).await?.await
+            let properties = outgoing(&message.properties);
+            channel.basic_publish(short(""), short(self.queue), options, &message.body, properties).await?.await
         };
         match timeout(CONFIRM_TIMEOUT, publishing).await {
             Ok(Ok(Confirmation::Ack(None))) => Ok(()),

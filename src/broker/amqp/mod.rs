@@ -4,7 +4,8 @@
 //! - `consumer`: the consuming side, over one `session` at a time, which acks as `acknowledge` decides and takes as much
 //!   as `isolation` allows.
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
-//! - `enqueue`: jobs, each known to have reached the queue. `properties`: messages; `health`, `reconnect`: small change.
+//! - `enqueue`: messages that are each known to have reached their queue. `look`: what is in a queue, taking none of it.
+//! - `properties`: messages; `health`, `reconnect`: small change.
 //!
 //! No lapin type leaves this room.
 
@@ -14,6 +15,7 @@ mod consumer;
 mod enqueue;
 mod health;
 mod isolation;
+mod look;
 mod properties;
 mod publisher;
 mod reconnect;
@@ -39,9 +41,9 @@ use self::consumer::{ConsumingSide, Ends};
 use self::health::HealthBoard;
 use self::publisher::Publisher;
 use self::session::Source;
-use super::{Broker, BrokerError, Queue, Subscription};
+use super::{Broker, BrokerError, Look, Queue, Subscription, WatchName};
 use crate::config::BrokerSettings;
-use crate::contract::Message;
+use crate::contract::{DEAD, JOBS, Message};
 
 /// Longest wait for the answer to a question that the broker answers at once when it is well.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -72,9 +74,29 @@ impl AmqpBroker {
         })
     }
 
+    /// With a retry queue for each of these delays, in place of the usual ones.
+    pub fn with_steps(self, steps: &[Duration]) -> Self {
+        let Self { server, asking, enqueueing } = self;
+        // Nothing else holds it before the broker is used.
+        let server = Arc::new(Arc::unwrap_or_clone(server).with_steps(steps));
+        Self { server, asking, enqueueing }
+    }
+
+    async fn publish_to(&self, queue: &'static str, messages: Vec<Message>) -> Vec<Result<(), BrokerError>> {
+        let connection = match self.enqueueing.get(&self.server, true).await {
+            Ok(connection) => connection,
+            Err(error) => return vec![Err(error); messages.len()],
+        };
+        let answers = enqueue::publish_each(&self.server, &connection, queue, &messages).await;
+        if answers.iter().any(|answer| matches!(answer, Err(BrokerError::TimedOut(_)))) {
+            self.enqueueing.discard().await;
+        }
+        answers
+    }
+
     async fn messages_ready(&self, queue: Queue) -> Result<u64, BrokerError> {
         let connection = self.asking.get(&self.server, false).await?;
-        let asking = passive_declare(&connection, queue);
+        let asking = passive_declare(&connection, &queue);
         match timeout(ANSWER_TIMEOUT, asking).await {
             Ok(Ok(queue)) => Ok(queue.message_count().into()),
             Ok(Err(error)) if topology::is_missing(&error) => {
@@ -89,7 +111,7 @@ impl AmqpBroker {
     }
 }
 
-async fn passive_declare(connection: &Connection, queue: Queue) -> lapin::Result<lapin::Queue> {
+async fn passive_declare(connection: &Connection, queue: &Queue) -> lapin::Result<lapin::Queue> {
     // A channel to throw away: asking for a queue that isn't there costs it.
     let channel = connection.create_channel().await?;
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -101,7 +123,7 @@ impl Broker for AmqpBroker {
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         async {
             let connection = self.asking.get(&self.server, false).await?;
-            topology::declare(&connection, self.server.queue_type()).await
+            self.server.topology().declare(&connection).await
         }
         .boxed()
     }
@@ -137,21 +159,35 @@ impl Broker for AmqpBroker {
     }
 
     fn enqueue(&self, jobs: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
-        async move {
-            let connection = match self.enqueueing.get(&self.server, true).await {
-                Ok(connection) => connection,
-                Err(error) => return vec![Err(error); jobs.len()],
-            };
-            let answers = enqueue::enqueue(&self.server, &connection, &jobs).await;
-            if answers.iter().any(|answer| matches!(answer, Err(BrokerError::TimedOut(_)))) {
-                self.enqueueing.discard().await;
-            }
-            answers
-        }
-        .boxed()
+        self.publish_to(JOBS, jobs).boxed()
+    }
+
+    fn deposit(&self, letters: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        self.publish_to(DEAD, letters).boxed()
+    }
+
+    fn look(&self, queue: Queue) -> BoxFuture<'_, Result<Look, BrokerError>> {
+        look::look(Arc::clone(&self.server), queue).boxed()
     }
 
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
         self.messages_ready(queue).boxed()
+    }
+
+    fn watch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        async move {
+            // Ready: the exchanges that it is bound to exist.
+            let connection = self.enqueueing.get(&self.server, true).await?;
+            topology::watch(&connection, &name).await
+        }
+        .boxed()
+    }
+
+    fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        async move {
+            let connection = self.asking.get(&self.server, false).await?;
+            topology::unwatch(&connection, &name).await
+        }
+        .boxed()
     }
 }

@@ -1,10 +1,12 @@
 //! A message of the contract, as lapin writes it, and back. Nothing here can fail: what AMQP can't carry is cut or
 //! dropped, because a property must never cost the message.
 
+use std::collections::BTreeMap;
+
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::contract::{Message, Properties};
+use crate::contract::{Message, Properties, header};
 
 const PERSISTENT: u8 = 2;
 /// AMQP's limit for names and ids, in bytes. lapin panics above it.
@@ -55,16 +57,38 @@ pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
         headers: headers
             .into_iter()
             .flatten()
-            // The broker's own note on the delivery is none of the message.
-            .filter(|(name, _)| name.as_str() != DELIVERY_COUNT)
+            .filter(|(name, _)| !is_note_of_the_broker(name.as_str()))
             .filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
             .filter(|(_, text)| text.len() <= LONGEST_HEADER_BYTES)
+            .chain(
+                headers
+                    .filter(|headers| is_worn_out(headers))
+                    .map(|_| (header::LAST_DEATH.to_owned(), header::DELIVERY_LIMIT.to_owned())),
+            )
             .collect(),
     };
     Message { body, properties }
 }
 
 const DELIVERY_COUNT: &str = "x-delivery-count";
+const DEATHS: &str = "x-death";
+
+/// What the broker writes on a message about its deliveries and moves is none of the message.
+fn is_note_of_the_broker(header: &str) -> bool {
+    header == DELIVERY_COUNT
+        || header == DEATHS
+        || header.starts_with("x-first-death-")
+        || header.starts_with("x-last-death-")
+}
+
+/// Whether the last thing that the broker did with the message was to take it out of a queue whose delivery limit it had
+/// reached. Only RabbitMQ 4 says so in a header of its own; its list of deaths begins with the last one in every version.
+fn is_worn_out(headers: &BTreeMap<ShortString, AMQPValue>) -> bool {
+    let Some(AMQPValue::FieldArray(deaths)) = headers.get(DEATHS) else { return false };
+    let Some(AMQPValue::FieldTable(last)) = deaths.as_slice().first() else { return false };
+    let reason = last.inner().get("reason").and_then(header_text);
+    reason.as_deref() == Some(header::DELIVERY_LIMIT)
+}
 
 /// How often the broker says that it handed the message out before. RabbitMQ 3.10 counts from zero, 4.x leaves the
 /// header out of a first delivery, and a classic queue only tells a first delivery from a later one.
@@ -110,8 +134,6 @@ fn whole_number(value: &AMQPValue) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
@@ -144,6 +166,27 @@ mod tests {
         assert_eq!(message.properties.headers.get("number").map(String::as_str), Some("-3"));
         assert_eq!(message.properties.headers.len(), 1);
         assert_eq!(earlier_deliveries(&properties, true), 4);
+    }
+
+    #[test]
+    fn what_the_broker_notes_of_its_moves_is_dropped_but_for_a_delivery_limit_that_was_reached_last() {
+        let death = |reason: &str| {
+            let mut death = FieldTable::default();
+            death.insert("reason".into(), AMQPValue::LongString(reason.into()));
+            AMQPValue::FieldTable(death)
+        };
+        let told = |deaths: &[&str]| {
+            let mut headers = FieldTable::default();
+            let deaths: Vec<AMQPValue> = deaths.iter().map(|reason| death(reason)).collect();
+            headers.insert("x-death".into(), AMQPValue::FieldArray(deaths.into()));
+            headers.insert("x-first-death-reason".into(), AMQPValue::LongString("expired".into()));
+            incoming(Vec::new(), &BasicProperties::default().with_headers(headers)).properties.headers
+        };
+        let worn_out = BTreeMap::from([(header::LAST_DEATH.to_owned(), header::DELIVERY_LIMIT.to_owned())]);
+        assert_eq!(told(&["delivery_limit", "expired"]), worn_out);
+        for deaths in [&["expired", "delivery_limit"][..], &["expired"], &[]] {
+            assert_eq!(told(deaths), BTreeMap::new());
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ use super::health::{HealthBoard, Side};
 use super::properties::{outgoing, short};
 use super::reconnect::{Backoff, if_any};
 use super::unconfirmed::{Outgoing, Unconfirmed};
-use crate::broker::{BrokerError, DeliveryTag, Destination, Publication};
-use crate::contract::{DEAD, RESULTS};
+use crate::broker::{BrokerError, DeliveryTag, Destination, Publication, step_name};
+use crate::contract::{ARCHIVE, DEAD, JOBS, RESULTS, RETRY};
 
 /// Publications under way at a time.
 const WINDOW: usize = 1000;
@@ -252,11 +252,14 @@ async fn reopen(server: Arc<Server>, lost: Option<Connection>, pause: Duration) 
 async fn publish(channel: Arc<Channel>, slot: u64, message: Arc<Outgoing>) -> (u64, lapin::Result<Confirmation>) {
     let Publication { to, message } = &message.publication;
     let (exchange, key) = match to {
-        Destination::Results { key } => (RESULTS, key.as_str()),
-        Destination::Dead => (DEAD, ""),
-        Destination::Reply { queue } => ("", queue.as_str()),
+        Destination::Results { key } => (RESULTS, key.clone()),
+        Destination::Dead => (DEAD, String::new()),
+        Destination::Jobs => (JOBS, String::new()),
+        Destination::Archive => (ARCHIVE, String::new()),
+        Destination::Retry { after } => (RETRY, step_name(*after)),
+        Destination::Reply { queue } => ("", queue.clone()),
     };
-    let (exchange, key) = (short(exchange), short(key));
+    let (exchange, key) = (short(exchange), short(&key));
     let options = BasicPublishOptions::default();
     let outcome =
         match channel.basic_publish(exchange, key, options, &message.body, outgoing(&message.properties)).await {

@@ -24,7 +24,7 @@ use crate::broker::{BrokerError, Delivery, DeliveryTag, Queue};
 const STASH: Duration = Duration::from_millis(250);
 
 /// What is consumed, and how much of it at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) queue: Queue,
     pub(super) prefetch: u16,
@@ -60,7 +60,7 @@ pub(super) async fn reopen(
     let connection = server.open_ready(&format!("consuming {}", source.queue.name())).await?;
     let consuming = async {
         let channel = connection.create_channel().await?;
-        let consumer = consume(channel.clone(), source).await?;
+        let consumer = consume(channel.clone(), source.clone()).await?;
         Ok((channel, consumer))
     };
     match timeout(ANSWER_TIMEOUT, consuming).await {
@@ -115,7 +115,7 @@ impl Session {
             if let Some(delivery) = self.consumer.next().await {
                 break delivery;
             }
-            let source = Source { queue: self.queue, prefetch: self.wider.take()? };
+            let source = Source { queue: self.queue.clone(), prefetch: self.wider.take()? };
             self.widening = Some(consume(self.channel.clone(), source).boxed());
         };
         Some(delivery.map(|delivery| {

@@ -1,15 +1,17 @@
 //! Every exchange and queue, as data, and the two things done with it: declare it, or check that it is there. Nothing is
 //! ever changed or deleted: what exists otherwise is reported in the broker's own words.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use tokio::time::timeout;
 
 use super::ANSWER_TIMEOUT;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Queue, UNWATCHED, WatchName, step_name};
 use crate::config::QueueType;
-use crate::contract::{DEAD, JOBS, RESULTS, UNROUTED};
+use crate::contract::{ARCHIVE, DEAD, JOBS, RESULTS, RETRY, UNROUTED};
 
 /// The broker's own net under the worker's `max_deliveries`.
 const JOBS_DELIVERY_LIMIT: i64 = 100;
@@ -17,10 +19,17 @@ const JOBS_DELIVERY_LIMIT: i64 = 100;
 /// and then destroys messages; without the argument, 4.x allows 20.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
+/// What differs from server to server.
+pub(super) struct Topology<'a> {
+    pub(super) queue_type: QueueType,
+    /// The delays of the retry queues.
+    pub(super) steps: &'a [Duration],
+}
+
 enum Entity {
     Exchange { name: &'static str, kind: ExchangeKind, alternate: Option<&'static str> },
-    Queue { name: &'static str, arguments: Vec<(&'static str, Argument)> },
-    Binding { exchange: &'static str, queue: &'static str, key: &'static str },
+    Queue { name: String, arguments: Vec<(&'static str, Argument)> },
+    Binding { exchange: &'static str, queue: String, key: String },
 }
 
 #[derive(Clone, Copy)]
@@ -29,66 +38,113 @@ enum Argument {
     Number(i64),
 }
 
-fn entities(queue_type: QueueType) -> Vec<Entity> {
-    use Argument::Text;
-    let lasting = || quorum(NO_DELIVERY_LIMIT);
-    let (jobs, results) = match queue_type {
-        QueueType::Quorum => {
-            let mut jobs = quorum(JOBS_DELIVERY_LIMIT);
-            jobs.extend([
-                ("x-dead-letter-exchange", Text(DEAD)),
-                ("x-dead-letter-strategy", Text("at-least-once")),
-                // Without it the strategy falls back to at-most-once.
-                ("x-overflow", Text("reject-publish")),
-            ]);
-            (jobs, lasting())
+impl Topology<'_> {
+    /// Declares everything. What exists with other arguments stays as it is and is reported.
+    pub(super) async fn declare(&self, connection: &Connection) -> Result<(), BrokerError> {
+        visit(connection, &self.entities(), false).await
+    }
+
+    /// Checks that everything exists, without the right to create it.
+    pub(super) async fn check(&self, connection: &Connection) -> Result<(), BrokerError> {
+        visit(connection, &self.entities(), true).await
+    }
+
+    fn entities(&self) -> Vec<Entity> {
+        let (jobs, results) = match self.queue_type {
+            QueueType::Quorum => (never_dropping(quorum(JOBS_DELIVERY_LIMIT), DEAD), quorum(NO_DELIVERY_LIMIT)),
+            QueueType::Classic => {
+                let classic = ("x-queue-type", Argument::Text("classic"));
+                (vec![classic, ("x-dead-letter-exchange", Argument::Text(DEAD))], vec![classic])
+            }
+        };
+        let mut entities = Vec::new();
+        for (name, kind, key, arguments) in [
+            (UNROUTED, ExchangeKind::Fanout, "", quorum(NO_DELIVERY_LIMIT)),
+            (RESULTS, ExchangeKind::Topic, "#", results),
+            (DEAD, ExchangeKind::Fanout, "", quorum(NO_DELIVERY_LIMIT)),
+            (JOBS, ExchangeKind::Fanout, "", jobs),
+            (ARCHIVE, ExchangeKind::Fanout, "", quorum(NO_DELIVERY_LIMIT)),
+        ] {
+            let alternate = (name != UNROUTED).then_some(UNROUTED);
+            let (queue, key) = (name.to_owned(), key.to_owned());
+            entities.push(Entity::Exchange { name, kind, alternate });
+            entities.push(Entity::Queue { name: queue.clone(), arguments });
+            entities.push(Entity::Binding { exchange: name, queue, key });
         }
-        QueueType::Classic => {
-            let classic = ("x-queue-type", Text("classic"));
-            (vec![classic, ("x-dead-letter-exchange", Text(DEAD))], vec![classic])
+        entities.push(Entity::Exchange { name: RETRY, kind: ExchangeKind::Direct, alternate: Some(UNROUTED) });
+        for &after in self.steps {
+            let queue = Queue::Retry { after }.name();
+            let mut arguments = never_dropping(quorum(NO_DELIVERY_LIMIT), JOBS);
+            arguments.push(("x-message-ttl", Argument::Number(millis(after))));
+            entities.push(Entity::Queue { name: queue.clone(), arguments });
+            entities.push(Entity::Binding { exchange: RETRY, queue, key: step_name(after) });
         }
+        entities
+    }
+}
+
+/// A queue that gets a copy of every result and dead letter, and goes when nobody has consumed it for a while.
+pub(super) async fn watch(connection: &Connection, name: &WatchName) -> Result<(), BrokerError> {
+    let queue = Queue::Watch(name.clone()).name();
+    let mut arguments = quorum(NO_DELIVERY_LIMIT);
+    arguments.push(("x-expires", Argument::Number(millis(UNWATCHED))));
+    let bound_to = |exchange, key: &str| Entity::Binding { exchange, queue: queue.clone(), key: key.to_owned() };
+    let bindings = [bound_to(RESULTS, "#"), bound_to(DEAD, "")];
+    let mut entities = vec![Entity::Queue { name: queue.clone(), arguments }];
+    entities.extend(bindings);
+    visit(connection, &entities, false).await
+}
+
+/// Removes a watcher's queue, which need not exist.
+pub(super) async fn unwatch(connection: &Connection, name: &WatchName) -> Result<(), BrokerError> {
+    let queue = Queue::Watch(name.clone()).name();
+    let deleting = async {
+        let channel = connection.create_channel().await?;
+        channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await
     };
-    vec![
-        Entity::Exchange { name: UNROUTED, kind: ExchangeKind::Fanout, alternate: None },
-        Entity::Queue { name: UNROUTED, arguments: lasting() },
-        Entity::Binding { exchange: UNROUTED, queue: UNROUTED, key: "" },
-        Entity::Exchange { name: RESULTS, kind: ExchangeKind::Topic, alternate: Some(UNROUTED) },
-        Entity::Queue { name: RESULTS, arguments: results },
-        Entity::Binding { exchange: RESULTS, queue: RESULTS, key: "#" },
-        Entity::Exchange { name: DEAD, kind: ExchangeKind::Fanout, alternate: Some(UNROUTED) },
-        Entity::Queue { name: DEAD, arguments: lasting() },
-        Entity::Binding { exchange: DEAD, queue: DEAD, key: "" },
-        Entity::Queue { name: JOBS, arguments: jobs },
-    ]
+    match timeout(ANSWER_TIMEOUT, deleting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if is_missing(&error) => Ok(()),
+        Ok(Err(error)) => Err(BrokerError::Other(format!("queue {queue}: {error}"))),
+        Err(_) => Err(BrokerError::TimedOut(ANSWER_TIMEOUT)),
+    }
 }
 
 fn quorum(delivery_limit: i64) -> Vec<(&'static str, Argument)> {
     vec![("x-queue-type", Argument::Text("quorum")), ("x-delivery-limit", Argument::Number(delivery_limit))]
 }
 
-/// Declares everything. What exists with other arguments stays as it is and is reported.
-pub(super) async fn declare(connection: &Connection, queue_type: QueueType) -> Result<(), BrokerError> {
-    visit(connection, queue_type, false).await
+/// A quorum queue whose dead letters wait in it until the exchange has taken them.
+fn never_dropping(
+    mut arguments: Vec<(&'static str, Argument)>,
+    exchange: &'static str,
+) -> Vec<(&'static str, Argument)> {
+    arguments.extend([
+        ("x-dead-letter-exchange", Argument::Text(exchange)),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once")),
+        // Without it the strategy falls back to at-most-once.
+        ("x-overflow", Argument::Text("reject-publish")),
+    ]);
+    arguments
 }
 
-/// Checks that everything exists, without the right to create it.
-pub(super) async fn check(connection: &Connection, queue_type: QueueType) -> Result<(), BrokerError> {
-    visit(connection, queue_type, true).await
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-async fn visit(connection: &Connection, queue_type: QueueType, passive: bool) -> Result<(), BrokerError> {
-    match timeout(ANSWER_TIMEOUT, visit_all(connection, queue_type, passive)).await {
+async fn visit(connection: &Connection, entities: &[Entity], passive: bool) -> Result<(), BrokerError> {
+    match timeout(ANSWER_TIMEOUT, visit_all(connection, entities, passive)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(BrokerError::TimedOut(ANSWER_TIMEOUT)),
     }
 }
 
-async fn visit_all(connection: &Connection, queue_type: QueueType, passive: bool) -> Result<(), BrokerError> {
+async fn visit_all(connection: &Connection, entities: &[Entity], passive: bool) -> Result<(), BrokerError> {
     let mut findings = Findings::default();
     let mut channel = open(connection).await?;
-    for entity in entities(queue_type) {
-        if let Err(error) = visit_one(&channel, &entity, passive).await {
-            findings.add(&entity, error)?;
+    for entity in entities {
+        if let Err(error) = visit_one(&channel, entity, passive).await {
+            findings.add(entity, error)?;
             // A refusal costs the channel, and only the channel.
             channel = open(connection).await?;
         }
@@ -109,12 +165,12 @@ async fn visit_one(channel: &Channel, entity: &Entity, passive: bool) -> lapin::
         }
         Entity::Queue { name, arguments } => {
             let options = QueueDeclareOptions { passive, durable: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare((*name).into(), options, table(arguments)).await.map(drop)
+            channel.queue_declare(name.as_str().into(), options, table(arguments)).await.map(drop)
         }
         // A binding can't be asked for; `check` trusts whoever declared the rest.
         Entity::Binding { .. } if passive => Ok(()),
         Entity::Binding { exchange, queue, key } => {
-            let (queue, exchange, key) = ((*queue).into(), (*exchange).into(), (*key).into());
+            let (queue, exchange, key) = (queue.as_str().into(), (*exchange).into(), key.as_str().into());
             channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await
         }
     }

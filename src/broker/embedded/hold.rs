@@ -10,6 +10,8 @@ use crate::broker::{Command, Delivery, DeliveryTag, Event, Settlement};
 const CLAIM_LIMIT: usize = 100;
 
 pub struct Hold {
+    /// How many deliveries were asked for at a time, and in all.
+    page: usize,
     prefetch: usize,
     session: Option<u64>,
     /// The row of each delivery that is neither settled nor ordered to be.
@@ -24,12 +26,13 @@ pub struct Hold {
 impl Hold {
     pub fn new(prefetch: usize) -> Self {
         let (rows, orders, events) = (HashMap::new(), Vec::new(), VecDeque::new());
-        Self { prefetch, session: None, rows, next_number: 1, orders, events, stopped: false }
+        Self { page: prefetch, prefetch, session: None, rows, next_number: 1, orders, events, stopped: false }
     }
 
     pub fn take(&mut self, command: Command) {
         match command {
             Command::StopDeliveries => self.stopped = true,
+            Command::TakeMore => self.prefetch = self.prefetch.saturating_add(self.page),
             Command::Settle(settlement) => self.order(settlement),
         }
     }
@@ -98,6 +101,7 @@ impl Hold {
     fn lose(&mut self) {
         self.drop_deliveries();
         self.rows.clear();
+        self.prefetch = self.page;
         if let Some(session) = self.session {
             let reason = "its lease ran out before it was renewed, or a message it held was taken away".to_owned();
             self.events.push_back(Event::SessionLost { session, reason });

@@ -10,12 +10,15 @@
 //!               '--- given back, or the session ended or ran out
 //! ```
 //!
+//! What is to be tried again later is a row with a time at which it goes to the jobs.
+//!
 //! So a result is published exactly once, and a job may be worked at more than once. Leases are counted on the
 //! machine's clock: set back by an hour, it keeps what a dead process held from the others for an hour.
 
 mod connection;
 mod error;
 mod hold;
+mod look;
 mod properties;
 mod statements;
 mod store;
@@ -31,13 +34,14 @@ use tokio::sync::watch;
 
 use self::connection::Connection;
 use self::store::Store;
-use super::{Broker, BrokerError, Queue, Subscription};
-use crate::contract::Message;
+use self::turn::millis;
+use super::{Broker, BrokerError, Look, Queue, Subscription, UNWATCHED, WatchName};
+use crate::contract::{DEAD, JOBS, Message};
 
 /// How long a process may be silent before what it holds is handed to others.
 const LEASE: Duration = Duration::from_secs(30);
-/// Jobs that are stored in one transaction.
-const JOBS_PER_TRANSACTION: usize = 1000;
+/// Messages that are stored in one transaction.
+const MESSAGES_PER_TRANSACTION: usize = 1000;
 
 /// The broker in one SQLite file.
 pub struct EmbeddedBroker {
@@ -61,11 +65,22 @@ impl EmbeddedBroker {
         Ok(Self { path: path.to_owned(), lease, connection, news: watch::Sender::new(()) })
     }
 
-    async fn store(&self, jobs: Vec<Message>) -> Result<(), BrokerError> {
+    async fn store(&self, queue: &'static str, mut messages: Vec<Message>) -> Vec<Result<(), BrokerError>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        while !messages.is_empty() {
+            let rest = messages.split_off(messages.len().min(MESSAGES_PER_TRANSACTION));
+            let count = messages.len();
+            let answer = self.store_some(queue, std::mem::replace(&mut messages, rest)).await;
+            // What kept these from being stored would make each further thousand wait as long, in vain.
+            let told = if answer.is_ok() { count } else { count + std::mem::take(&mut messages).len() };
+            answers.extend(std::iter::repeat_n(answer, told));
+        }
+        answers
+    }
+
+    async fn store_some(&self, queue: &'static str, messages: Vec<Message>) -> Result<(), BrokerError> {
         let insert = move |store: &mut Store| {
-            store.write(|transaction| {
-                jobs.iter().try_for_each(|job| statements::insert(transaction, Queue::Jobs.name(), job))
-            })
+            store.write(|file| messages.iter().try_for_each(|message| statements::insert(file, queue, message)))
         };
         self.connection.run(insert).await?;
         self.news.send_replace(());
@@ -82,25 +97,38 @@ impl Broker for EmbeddedBroker {
         subscription::begin(Connection::new(self.path.clone()), queue, prefetch, self.lease, self.news.clone())
     }
 
-    fn enqueue(&self, mut jobs: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
-        async move {
-            let mut answers = Vec::with_capacity(jobs.len());
-            while !jobs.is_empty() {
-                let rest = jobs.split_off(jobs.len().min(JOBS_PER_TRANSACTION));
-                let count = jobs.len();
-                let answer = self.store(std::mem::replace(&mut jobs, rest)).await;
-                // What kept these from being stored would make each further thousand wait as long, in vain.
-                let told = if answer.is_ok() { count } else { count + std::mem::take(&mut jobs).len() };
-                answers.extend(std::iter::repeat_n(answer, told));
-            }
-            answers
-        }
-        .boxed()
+    fn enqueue(&self, jobs: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        self.store(JOBS, jobs).boxed()
+    }
+
+    fn deposit(&self, letters: Vec<Message>) -> BoxFuture<'_, Vec<Result<(), BrokerError>>> {
+        self.store(DEAD, letters).boxed()
+    }
+
+    fn look(&self, queue: Queue) -> BoxFuture<'_, Result<Look, BrokerError>> {
+        look::look(self.path.clone(), queue).boxed()
     }
 
     fn depth(&self, queue: Queue) -> BoxFuture<'_, Result<u64, BrokerError>> {
         self.connection
-            .run(move |store| store.read(|connection| statements::depth(connection, queue.name(), store::now())))
+            .run(move |store| store.read(|connection| statements::depth(connection, &queue.name(), store::now())))
             .boxed()
+    }
+
+    fn watch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let queue = Queue::Watch(name).name();
+        let watch = move |store: &mut Store| {
+            let now = store::now();
+            store.write(|file| {
+                statements::end_unread_watches(file, now - millis(UNWATCHED))?;
+                statements::watch(file, &queue, now)
+            })
+        };
+        self.connection.run(watch).boxed()
+    }
+
+    fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
+        let queue = Queue::Watch(name).name();
+        self.connection.run(move |store| store.write(|file| statements::unwatch(file, &queue))).boxed()
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::properties;
-use crate::contract::Message;
+use crate::contract::{JOBS, Message};
 
 /// A message that a claim handed out.
 pub struct Claimed {
@@ -13,22 +13,94 @@ pub struct Claimed {
 }
 
 pub fn insert(connection: &Connection, queue: &str, message: &Message) -> rusqlite::Result<()> {
-    let json = properties::to_json(&message.properties)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let sql = "INSERT INTO message (queue, properties, body) VALUES (?1, ?2, ?3)";
-    count(connection, sql, params![queue, json, message.body]).map(drop)
+    count(connection, sql, params![queue, json(message)?, message.body]).map(drop)
 }
 
-/// Messages that a claim would find.
+fn json(message: &Message) -> rusqlite::Result<String> {
+    properties::to_json(&message.properties).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Stores a copy in every watched queue that was read since a time.
+pub fn copy_to_watchers(connection: &Connection, message: &Message, since: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO message (queue, properties, body) SELECT queue, ?1, ?2 FROM watch WHERE used > ?3";
+    count(connection, sql, params![json(message)?, message.body, since]).map(drop)
+}
+
+/// A queue is watched, or is still.
+pub fn watch(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO watch (queue, used) VALUES (?1, ?2) ON CONFLICT (queue) DO UPDATE SET used = excluded.used";
+    count(connection, sql, params![queue, now]).map(drop)
+}
+
+/// Somebody reads a queue, watched or not.
+pub fn use_watch(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<()> {
+    count(connection, "UPDATE watch SET used = ?2 WHERE queue = ?1", params![queue, now]).map(drop)
+}
+
+pub fn unwatch(connection: &Connection, queue: &str) -> rusqlite::Result<()> {
+    count(connection, "DELETE FROM message WHERE queue = ?1", params![queue])?;
+    count(connection, "DELETE FROM watch WHERE queue = ?1", params![queue]).map(drop)
+}
+
+/// Ends every watch that was not read since a time.
+pub fn end_unread_watches(connection: &Connection, since: i64) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM message WHERE queue IN (SELECT queue FROM watch WHERE used <= ?1)";
+    count(connection, sql, params![since])?;
+    count(connection, "DELETE FROM watch WHERE used <= ?1", params![since]).map(drop)
+}
+
+/// Stores a message that goes to the jobs when it is due.
+pub fn insert_waiting(connection: &Connection, queue: &str, message: &Message, due: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO message (queue, properties, body, due) VALUES (?1, ?2, ?3, ?4)";
+    count(connection, sql, params![queue, json(message)?, message.body, due]).map(drop)
+}
+
+/// Lets some of what is due go to the jobs: far more than one claim takes.
+pub fn send_due(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE message SET queue = ?1, due = NULL
+        WHERE id IN (SELECT id FROM message WHERE due <= ?2 ORDER BY due LIMIT 1000)";
+    count(connection, sql, params![JOBS, now]).map(drop)
+}
+
+/// Whether something waits that is due.
+pub fn anything_due(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE due <= ?1)";
+    connection.prepare_cached(sql)?.query_row(params![now], |row| row.get(0))
+}
+
+/// Messages that a claim would find, or that wait there for their time.
 pub fn depth(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
-    let sql = "SELECT (SELECT count(*) FROM message WHERE queue = ?1 AND session IS NULL)
-        + (SELECT count(*) FROM message WHERE queue = ?1 AND session IN (SELECT id FROM session WHERE expires <= ?2))";
+    let sql = "SELECT (SELECT count(*) FROM message WHERE queue = ?1 AND session IS NULL AND (due IS NULL OR due > ?2))
+        + (SELECT count(*) FROM message WHERE queue = ?1 AND session IN (SELECT id FROM session WHERE expires <= ?2))
+        + (SELECT count(*) FROM message WHERE ?1 = ?3 AND due <= ?2)";
+    connection.prepare_cached(sql)?.query_row(params![queue, now, JOBS], |row| row.get(0))
+}
+
+/// How many sessions that live hold messages of a queue.
+pub fn holders(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM session WHERE expires > ?2
+        AND EXISTS (SELECT 1 FROM message WHERE message.session = session.id AND message.queue = ?1)";
     connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
+}
+
+/// Shows the messages that are ready, in their order, until there is no further one or `show` says that it has seen enough.
+pub fn each_ready(connection: &Connection, queue: &str, mut show: impl FnMut(Message) -> bool) -> rusqlite::Result<()> {
+    let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL ORDER BY id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![queue])?;
+    while let Some(row) = rows.next()? {
+        let properties = properties::from_json(row.get_ref(0)?.as_str()?);
+        if !show(Message { properties, body: row.get(1)? }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a claim is worth a write transaction.
 pub fn anything_to_claim(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND session IS NULL)
+    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL)
         OR EXISTS (SELECT 1 FROM session WHERE expires <= ?2)";
     connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
 }
@@ -71,7 +143,8 @@ pub fn end_expired_sessions(connection: &Connection, now: i64) -> rusqlite::Resu
 /// Hands up to `limit` messages to the session, the oldest first.
 pub fn claim(connection: &Connection, queue: &str, session: u64, limit: usize) -> rusqlite::Result<Vec<Claimed>> {
     let sql = "UPDATE message SET session = ?2, deliveries = deliveries + 1
-        WHERE id IN (SELECT id FROM message WHERE queue = ?1 AND session IS NULL ORDER BY id LIMIT ?3)
+        WHERE id IN (SELECT id FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL
+            ORDER BY id LIMIT ?3)
         RETURNING id, deliveries - 1, properties, body";
     let mut statement = connection.prepare_cached(sql)?;
     let mut claimed =

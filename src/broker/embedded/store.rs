@@ -9,7 +9,7 @@ use super::error::explain;
 use crate::broker::BrokerError;
 
 /// `PRAGMA user_version` of a file that `SCHEMA` was written to.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// `message.id` is a message's place in its queue; a given-back message keeps it. The session stands before the body,
 /// so that reading it never walks through a long one.
 const SCHEMA: &str = "
@@ -21,13 +21,19 @@ const SCHEMA: &str = "
         id         INTEGER PRIMARY KEY AUTOINCREMENT,
         queue      TEXT    NOT NULL,
         session    INTEGER,      -- NULL: ready
+        due        INTEGER,      -- NULL: now; else it goes to the jobs at this time, in milliseconds since 1970
         deliveries INTEGER NOT NULL DEFAULT 0,
         properties TEXT    NOT NULL,
         body       BLOB    NOT NULL
     ) STRICT;
-    CREATE INDEX message_ready ON message (queue) WHERE session IS NULL;
+    CREATE INDEX message_ready ON message (queue, due) WHERE session IS NULL;
     CREATE INDEX message_held ON message (session) WHERE session IS NOT NULL;
-    PRAGMA user_version = 1;
+    CREATE INDEX message_due ON message (due) WHERE due IS NOT NULL;
+    CREATE TABLE watch (
+        queue TEXT    PRIMARY KEY,
+        used  INTEGER NOT NULL -- when it was read last, in milliseconds since 1970
+    ) STRICT;
+    PRAGMA user_version = 2;
 ";
 /// How often a locked file is tried again, a few milliseconds apart: about five seconds.
 const LOCKED_TRIES: i32 = 2500;
@@ -229,7 +235,7 @@ mod tests {
     fn a_file_of_another_version_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = declared(&directory);
-        store.connection.pragma_update(None, "user_version", 2).unwrap();
+        store.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
         for answer in [store.declare(), insert(&mut store, 1)] {
             assert!(matches!(answer.unwrap_err(), BrokerError::Differs { .. }));
         }

@@ -106,13 +106,18 @@ impl Subscriber {
     fn turn_at(&self) -> Option<Instant> {
         let settle = self.hold.has_orders().then_some(self.rested_at);
         let claim = (self.hold.claimable() > 0).then_some(self.look_at);
-        let renew = self.hold.holds_deliveries().then_some(self.renew_at.max(self.rested_at));
+        let renew = self.has_to_renew().then_some(self.renew_at.max(self.rested_at));
         [settle, claim, renew].into_iter().flatten().min()
     }
 
+    /// A lease on deliveries, or a watch that lives only while it is read.
+    fn has_to_renew(&self) -> bool {
+        self.hold.holds_deliveries() || matches!(self.queue, Queue::Watch(_))
+    }
+
     async fn turn(&mut self) {
-        let renew = self.hold.holds_deliveries() && Instant::now() >= self.renew_at;
-        let (queue, session, claim) = (self.queue, self.hold.session(), self.hold.claimable());
+        let renew = self.has_to_renew() && Instant::now() >= self.renew_at;
+        let (queue, session, claim) = (self.queue.clone(), self.hold.session(), self.hold.claimable());
         let turn = Turn { queue, session, held: self.hold.count(), lease: self.lease, renew, claim };
         match self.at_the_file(move |store, orders| turn.take(store, orders, store::now())).await {
             Ok(turned) => {
@@ -174,7 +179,7 @@ impl Subscriber {
     async fn end(mut self) {
         let give_up_at = Instant::now() + self.lease;
         while let Some(session) = self.hold.session() {
-            match self.at_the_file(move |store, orders| Turn::end(session, store, orders)).await {
+            match self.at_the_file(move |store, orders| Turn::end(session, store, orders, store::now())).await {
                 Ok(turned) => {
                     self.news.send_replace(());
                     self.hold.turned(turned);

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::statements::{self, Claimed};
 use super::store::Store;
-use crate::broker::{BrokerError, DeliveryTag, Destination, Queue, Settlement};
+use crate::broker::{BrokerError, DeliveryTag, Destination, Publication, Queue, Settlement, UNWATCHED};
 
 /// A settlement and the row it is about.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Order {
 }
 
 /// What a turn is to do. `orders` are of the session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Turn {
     pub queue: Queue,
     pub session: Option<u64>,
@@ -46,18 +46,22 @@ pub struct Turned {
 impl Turn {
     pub fn take(&self, store: &mut Store, orders: &[Order], now: i64) -> Result<Turned, BrokerError> {
         let queue = self.queue.name();
-        let can_claim = self.claim > 0 && store.read(|file| statements::anything_to_claim(file, queue, now))?;
+        let jobs = self.queue == Queue::Jobs;
+        let can_claim = self.claim > 0
+            && store.read(|file| {
+                Ok(statements::anything_to_claim(file, &queue, now)? || jobs && statements::anything_due(file, now)?)
+            })?;
         if orders.is_empty() && !self.renew && !can_claim {
             return Ok(Turned { session: self.session, ..Turned::default() });
         }
-        let expires = now.saturating_add(i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX));
+        let expires = now.saturating_add(millis(self.lease));
         store.write(|file| {
             let mut turned = Turned { session: self.session, wrote: true, ..Turned::default() };
             if let Some(session) = self.session {
                 // More rows than expected: a claim that reported a failure was stored all the same.
                 let whole =
                     statements::renew_session(file, session, expires)? && statements::held(file, session)? == self.held;
-                if !(carry_out(file, session, orders, &mut turned.finished)? && whole) {
+                if !(carry_out(file, session, orders, now, &mut turned.finished)? && whole) {
                     statements::end_session(file, session)?;
                     turned.session = None;
                     turned.lost = self.held > 0;
@@ -69,18 +73,24 @@ impl Turn {
                     Some(session) => session,
                     None => statements::begin_session(file, expires)?,
                 };
-                turned.claimed = statements::claim(file, queue, session, self.claim)?;
+                if jobs {
+                    statements::send_due(file, now)?;
+                }
+                turned.claimed = statements::claim(file, &queue, session, self.claim)?;
                 turned.session = Some(session);
+            }
+            if let Queue::Watch(_) = self.queue {
+                statements::use_watch(file, &queue, now)?;
             }
             Ok(turned)
         })
     }
 
     /// The last turn: carries out the orders and gives everything else back.
-    pub fn end(session: u64, store: &mut Store, orders: &[Order]) -> Result<Turned, BrokerError> {
+    pub fn end(session: u64, store: &mut Store, orders: &[Order], now: i64) -> Result<Turned, BrokerError> {
         store.write(|file| {
             let mut turned = Turned::default();
-            turned.lost = !carry_out(file, session, orders, &mut turned.finished)?;
+            turned.lost = !carry_out(file, session, orders, now, &mut turned.finished)?;
             statements::end_session(file, session)?;
             Ok(turned)
         })
@@ -92,6 +102,7 @@ fn carry_out(
     file: &Connection,
     session: u64,
     orders: &[Order],
+    now: i64,
     finished: &mut Vec<DeliveryTag>,
 ) -> rusqlite::Result<bool> {
     let mut all = true;
@@ -102,18 +113,33 @@ fn carry_out(
         };
         all &= ours;
         if let (true, Settlement::Finish { tag, publications }) = (ours, settlement) {
-            for publication in publications {
-                let queue = match &publication.to {
-                    Destination::Results { .. } => Queue::Results.name(),
-                    Destination::Dead => Queue::Dead.name(),
-                    Destination::Reply { queue } => queue,
-                };
-                statements::insert(file, queue, &publication.message)?;
-            }
+            publications.iter().try_for_each(|publication| publish(file, publication, now))?;
             finished.push(*tag);
         }
     }
     Ok(all)
+}
+
+fn publish(file: &Connection, Publication { to, message }: &Publication, now: i64) -> rusqlite::Result<()> {
+    let queue = match to {
+        Destination::Results { .. } => Queue::Results.name(),
+        Destination::Dead => Queue::Dead.name(),
+        Destination::Jobs => Queue::Jobs.name(),
+        Destination::Archive => Queue::Archive.name(),
+        Destination::Reply { queue } => queue.clone(),
+        Destination::Retry { after } => {
+            let queue = Queue::Retry { after: *after }.name();
+            return statements::insert_waiting(file, &queue, message, now.saturating_add(millis(*after)));
+        }
+    };
+    if let Destination::Results { .. } | Destination::Dead = to {
+        statements::copy_to_watchers(file, message, now - millis(UNWATCHED))?;
+    }
+    statements::insert(file, &queue, message)
+}
+
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -131,7 +157,7 @@ mod tests {
         let mut store = Store::create(&directory.path().join("queue.db")).unwrap();
         store.declare().unwrap();
         let insert = |file: &rusqlite::Transaction| {
-            (0..jobs).try_for_each(|_| statements::insert(file, Queue::Jobs.name(), &Message::default()))
+            (0..jobs).try_for_each(|_| statements::insert(file, &Queue::Jobs.name(), &Message::default()))
         };
         store.write(insert).unwrap();
         store
@@ -152,7 +178,7 @@ mod tests {
     }
 
     fn depth(store: &Store, queue: Queue) -> u64 {
-        store.read(|file| statements::depth(file, queue.name(), 0)).unwrap()
+        store.read(|file| statements::depth(file, &queue.name(), 0)).unwrap()
     }
 
     #[test]
@@ -213,10 +239,47 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store(&directory, 3);
         let claimed = claim(&mut store, 0);
-        let turned = Turn::end(claimed.session.unwrap(), &mut store, &[finish(&claimed, 1)]).unwrap();
+        let turned = Turn::end(claimed.session.unwrap(), &mut store, &[finish(&claimed, 1)], 0).unwrap();
         assert!(!turned.lost);
         assert_eq!((depth(&store, Queue::Jobs), depth(&store, Queue::Results)), (2, 1));
         let rest: Vec<i64> = claim(&mut store, 1).claimed.iter().map(|one| one.id).collect();
         assert_eq!(rest, [claimed.claimed[0].id, claimed.claimed[2].id], "in their old places");
+    }
+
+    #[test]
+    fn what_waits_goes_to_the_jobs_when_it_is_due_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(&directory, 1);
+        let claimed = claim(&mut store, 0);
+        let after = Duration::from_millis(500);
+        let tag = DeliveryTag { session: claimed.session.unwrap(), number: 1 };
+        let wait = Publication { to: Destination::Retry { after }, message: Message::default() };
+        let order =
+            Order { id: claimed.claimed[0].id, settlement: Settlement::Finish { tag, publications: vec![wait] } };
+        turn(claimed.session, 1, 0).take(&mut store, &[order], 1000).unwrap();
+        let depths = |store: &Store, now| {
+            let depth = |queue: Queue| store.read(|file| statements::depth(file, &queue.name(), now)).unwrap();
+            (depth(Queue::Retry { after }), depth(Queue::Jobs))
+        };
+        assert_eq!(depths(&store, 1499), (1, 0));
+        assert!(claim(&mut store, 1499).claimed.is_empty());
+        assert_eq!(depths(&store, 1500), (0, 1));
+        let back = claim(&mut store, 1500).claimed;
+        assert!(back.len() == 1 && back[0].earlier_deliveries == 0);
+    }
+
+    #[test]
+    fn a_watch_that_nobody_reads_gets_no_more_copies_after_a_day_and_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(&directory, 3);
+        let watched = |store: &Store| store.read(|file| statements::depth(file, "release.watch.w", 0)).unwrap();
+        store.write(|file| statements::watch(file, "release.watch.w", 0)).unwrap();
+        let day = millis(UNWATCHED);
+        let claimed = claim(&mut store, day - 1);
+        turn(claimed.session, 3, 0).take(&mut store, &[finish(&claimed, 0)], day - 1).unwrap();
+        turn(claimed.session, 2, 0).take(&mut store, &[finish(&claimed, 1)], day).unwrap();
+        assert_eq!((watched(&store), depth(&store, Queue::Results)), (1, 2));
+        store.write(|file| statements::end_unread_watches(file, 0)).unwrap();
+        assert_eq!(watched(&store), 0);
     }
 }

@@ -5,13 +5,7 @@ use super::*;
 
 fn one_batch(bad: &str, count: usize, place: usize) -> NewJob {
     let id = |n: usize| if n == place { format!("{bad}{n}") } else { format!("i{n}") };
-    NewJob {
-        group: group("ecs"),
-        ids: (0..count).map(|n| InstanceId::new(id(n)).unwrap()).collect(),
-        suspects: Suspects::These(HashSet::new()),
-        dry_run: false,
-        expires_at: None,
-    }
+    fresh("ecs", (0..count).map(id))
 }
 
 #[test]
@@ -72,14 +66,89 @@ fn a_batch_that_landed_but_answered_with_a_time_out_ends_with_the_right_outcome_
     println!("all landed: {} calls", api.calls);
 }
 
+/// Calls, queries and outcomes of a job whose first call landed, in part, and was not answered.
+fn after_a_lost_answer(job: NewJob, atomic: bool, read_back: bool) -> (u64, u64, FinishedJob) {
+    let mut api = Api::new(atomic, Faults { ghost: 1000, ..Faults::NONE });
+    let mut engine = engine(EngineSettings { read_back, ..settings() });
+    let mut random = fastrand::Rng::with_seed(1);
+    engine.admit(job, Duration::ZERO);
+    let call = engine.seal(Duration::ZERO).unwrap();
+    let verdict = api.call(&call.batch, &mut random, Duration::ZERO);
+    engine.verdict(call.key, &verdict, Duration::ZERO);
+    api.faults = Faults::NONE;
+    let finished = drive(&mut engine, &mut api, &mut random).remove(0);
+    (api.calls, api.queries, finished)
+}
+
+#[test]
+fn a_landed_time_out_of_a_hundred_ids_costs_one_query_where_suspects_are_read_back() {
+    let (calls, queries, finished) = after_a_lost_answer(one_batch("i", 100, 0), true, true);
+    println!("landed: {calls} call and {queries} query for 100 ids");
+    assert_eq!((calls, queries), (1, 1));
+    for (id, outcome) in &finished.outcomes {
+        assert!(outcome.outcome == Outcome::Released && outcome.presumed, "{id}: {outcome:?}");
+        assert_eq!(outcome.evidence.code.as_deref(), Some("NotListed"));
+    }
+    // It did not land, because of one id or at all: those that are still listed travel on together.
+    let (calls, queries, finished) = after_a_lost_answer(one_batch("u", 100, 42), true, true);
+    println!("not landed for one bad id: {calls} calls and {queries} query");
+    assert!(calls <= 12 && queries == 1, "{calls} calls, {queries} queries");
+    assert_eq!(finished.outcomes.iter().filter(|(_, o)| o.outcome == Outcome::Released && !o.presumed).count(), 99);
+    // It landed in part.
+    let (calls, queries, finished) = after_a_lost_answer(one_batch("u", 100, 42), false, true);
+    println!("landed in part: {calls} calls and {queries} query");
+    assert!(calls <= 2 && queries == 1, "{calls} calls, {queries} queries");
+    assert_eq!(finished.outcomes.iter().filter(|(_, o)| o.presumed).count(), 99);
+}
+
+#[test]
+fn after_a_crash_a_hundred_gone_ids_cost_a_handful_of_calls_where_suspects_are_read_back() {
+    for gone in [100, 60, 1] {
+        let mut api = Api::new(true, Faults::NONE);
+        let mut engine = engine(EngineSettings { read_back: true, ..settings() });
+        let job = fresh("ecs", (0..100).map(|n| format!("{}{n}", if n < gone { "g" } else { "i" })));
+        engine.admit(NewJob { redelivered: true, ..job }, Duration::ZERO);
+        let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(1));
+        println!("{gone} of 100 gone after a crash: {} calls and {} query", api.calls, api.queries);
+        assert!(api.calls <= 2 && api.queries == 1, "{} calls, {} queries", api.calls, api.queries);
+        assert!(finished[0].outcomes.iter().all(|(_, o)| o.outcome == Outcome::Released));
+        assert_eq!(finished[0].outcomes.iter().filter(|(_, o)| o.presumed).count(), gone);
+    }
+}
+
+#[test]
+fn a_query_that_fails_changes_nothing_and_costs_no_attempt() {
+    let mut outcomes = Vec::new();
+    for (read_back, query_failed) in [(false, 0), (true, 1000)] {
+        let mut api = Api::new(true, Faults { query_failed, ..Faults::NONE });
+        let mut engine = engine(EngineSettings { read_back, attempts_in_process: 1, ..settings() });
+        let job = fresh("ecs", (0..100).map(|n| format!("{}{n}", if n % 3 == 0 { "g" } else { "i" })));
+        engine.admit(NewJob { redelivered: true, ..job }, Duration::ZERO);
+        let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(1)).remove(0);
+        assert_eq!(api.queries, u64::from(read_back));
+        outcomes.push((api.calls, format!("{:?}", finished.outcomes)));
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+}
+
+#[test]
+fn an_id_that_no_call_of_unknown_fate_carried_is_never_judged_by_its_absence() {
+    let mut api = Api::new(false, Faults::NONE);
+    let mut engine = engine(EngineSettings { read_back: true, ..settings() });
+    // Refused for the gone one, by an API that releases the others: all are suspect, and nothing is unknown.
+    engine.admit(fresh("ecs", ["f1", "g2", "i3"].map(str::to_owned)), Duration::ZERO);
+    let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(1)).remove(0);
+    assert_eq!(api.queries, 0);
+    assert_eq!(finished.outcomes[0].1.outcome, Outcome::Rejected);
+}
+
 #[test]
 fn a_batch_that_needs_a_hundred_calls_survives_an_api_that_fails_some_of_them() {
     for seed in 0..20 {
         let mut api = Api::new(true, Faults { transient: 100, ghost: 50, ..Faults::NONE });
         let mut engine = engine(settings());
-        let ids = (0..100).map(|n| InstanceId::new(format!("g{n}")).unwrap()).collect();
-        let job = NewJob { group: group("ecs"), ids, suspects: Suspects::All, dry_run: false, expires_at: None };
-        engine.admit(job, Duration::ZERO);
+        let job = fresh("ecs", (0..100).map(|n| format!("g{n}")));
+        engine.admit(NewJob { redelivered: true, ..job }, Duration::ZERO);
         let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(seed));
         let open = finished[0].outcomes.iter().filter(|(_, o)| o.outcome == Outcome::Unresolved).count();
         assert_eq!(open, 0, "seed {seed}: given up on after {} calls", api.calls);
@@ -102,11 +171,9 @@ fn under_saturation_calls_stay_within_one_per_cent_of_the_fewest_possible_and_no
             let which = random.usize(0..12).min(random.usize(0..12));
             let size = random.u64(1..=50);
             per_group[which] += size;
-            let ids = (next_id..next_id + size).map(|n| InstanceId::new(format!("i{n}")).unwrap()).collect();
+            let job = fresh("any", (next_id..next_id + size).map(|n| format!("i{n}")));
             next_id += size;
-            let suspects = Suspects::These(HashSet::new());
-            let job = NewJob { group: Arc::clone(&groups[which]), ids, suspects, dry_run: false, expires_at: None };
-            engine.admit(job, now);
+            engine.admit(NewJob { group: Arc::clone(&groups[which]), ..job }, now);
             (jobs_left, open) = (jobs_left - 1, open + 1);
         }
         now += period;
@@ -136,10 +203,8 @@ fn an_overdue_group_is_served_though_full_batches_never_stop_coming() {
     let mut api = Api::new(true, Faults::NONE);
     let (mut next, mut served_at) = (0_u64, None);
     let mut admit = |engine: &mut Engine, name: &str, size: u64, now| {
-        let ids = (next..next + size).map(|n| InstanceId::new(format!("i{n}")).unwrap()).collect();
+        engine.admit(fresh(name, (next..next + size).map(|n| format!("i{n}"))), now);
         next += size;
-        let suspects = Suspects::These(HashSet::new());
-        engine.admit(NewJob { group: group(name), ids, suspects, dry_run: false, expires_at: None }, now);
     };
     admit(&mut engine, "busy", 300, Duration::ZERO);
     admit(&mut engine, "lone", 1, Duration::ZERO);
@@ -149,7 +214,7 @@ fn an_overdue_group_is_served_though_full_batches_never_stop_coming() {
         admit(&mut engine, "busy", 100, now);
         let call = engine.seal(now).unwrap();
         if call.batch.group().product_code.as_str() == "lone" {
-            assert_eq!(call.reason, SealReason::Overdue);
+            assert!(matches!(call.kind, CallKind::Release { reason: SealReason::Overdue, .. }));
             served_at.get_or_insert(now);
         }
         let verdict = api.call(&call.batch, &mut random, now);

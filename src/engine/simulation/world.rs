@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::contract::{Batch, Evidence, InstanceId, Refusal, Verdict};
+use crate::contract::{Batch, Evidence, InstanceId, ReadBack, Refusal, Verdict};
 use crate::engine::Moment;
 
 /// How often which fault happens, out of a thousand calls.
@@ -16,10 +16,12 @@ pub struct Faults {
     pub ghost: u16,
     /// The call is lost and nobody says so.
     pub lost: u16,
+    /// A query tells nothing.
+    pub query_failed: u16,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { throttled: 0, account: 0, transient: 0, ghost: 0, lost: 0 };
+    pub const NONE: Self = Self { throttled: 0, account: 0, transient: 0, ghost: 0, lost: 0, query_failed: 0 };
 }
 
 /// What an instance is like, told by its id's first letter so that a failing seed can be read.
@@ -27,7 +29,8 @@ pub fn is_gone_from_the_start(id: &InstanceId) -> bool {
     id.as_str().starts_with('g')
 }
 
-pub fn is_refused(id: &InstanceId) -> bool {
+/// It belongs to another account, so a release refuses it and a query doesn't list it.
+pub fn is_foreign(id: &InstanceId) -> bool {
     id.as_str().starts_with('f')
 }
 
@@ -51,11 +54,12 @@ pub struct Api {
     /// Ids released, and when.
     pub released: HashMap<InstanceId, Moment>,
     pub calls: u64,
+    pub queries: u64,
 }
 
 impl Api {
     pub fn new(atomic: bool, faults: Faults) -> Self {
-        Self { atomic, talk: Talk::NamesNobody, faults, released: HashMap::new(), calls: 0 }
+        Self { atomic, talk: Talk::NamesNobody, faults, released: HashMap::new(), calls: 0, queries: 0 }
     }
 
     pub fn is_gone(&self, id: &InstanceId) -> bool {
@@ -65,7 +69,7 @@ impl Api {
     /// Carries a call out, or not, and answers, or lies.
     pub fn call(&mut self, batch: &Batch, random: &mut fastrand::Rng, now: Moment) -> Verdict {
         self.calls += 1;
-        let Faults { throttled, account, transient, ghost, lost } = self.faults;
+        let Faults { throttled, account, transient, ghost, lost, .. } = self.faults;
         let mut falls_on = |share: u16| random.u16(0..1000) < share;
         if falls_on(throttled) {
             return Verdict::Throttled(Evidence::own("Throttling.User", "slow down"));
@@ -83,6 +87,16 @@ impl Api {
         if falls_on(ghost) { Verdict::Unknown(Evidence::own("TimedOut", "no answer")) } else { honest }
     }
 
+    /// Which of these ids the account has.
+    pub fn query(&mut self, batch: &Batch, random: &mut fastrand::Rng) -> ReadBack {
+        self.queries += 1;
+        if random.u16(0..1000) < self.faults.query_failed {
+            return ReadBack::Failed(Verdict::Account(Evidence::own("NoPermission", "ask your administrator")));
+        }
+        let there = batch.ids().iter().filter(|id| !self.is_gone(id) && !is_foreign(id));
+        ReadBack::Listed { ids: there.cloned().collect(), evidence: Evidence::own("Success", "listed") }
+    }
+
     fn carry_out(&mut self, batch: &Batch, now: Moment) -> Verdict {
         if batch.group().product_code.as_str() == "unsupported" {
             return Verdict::Refused(Refusal::Request, Evidence::own("ProductNotSupported", "never"));
@@ -90,7 +104,7 @@ impl Api {
         let fault = batch.ids().iter().find_map(|id| {
             if self.is_gone(id) {
                 Some((Refusal::Gone, "ResourceNotExists", id))
-            } else if is_refused(id) {
+            } else if is_foreign(id) {
                 Some((Refusal::Instance, "InvalidOwner", id))
             } else if is_unlisted(id) {
                 Some((Refusal::Unlisted, "Strange", id))
@@ -102,7 +116,7 @@ impl Api {
             let good: HashSet<_> = batch
                 .ids()
                 .iter()
-                .filter(|id| !self.is_gone(id) && !is_refused(id) && !is_unlisted(id))
+                .filter(|id| !self.is_gone(id) && !is_foreign(id) && !is_unlisted(id))
                 .cloned()
                 .collect();
             self.released.extend(good.into_iter().map(|id| (id, now)));

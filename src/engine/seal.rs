@@ -1,0 +1,108 @@
+//! From a permit to a call: whose turn it is, the guards at the seal, and what a course asks next.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::backlog::{Lot, SealReason};
+use super::course::{CallKey, Course, Plan, Reading};
+use super::flight::Phase;
+use super::{Call, CallKind, Engine, Moment};
+use crate::contract::{Batch, GroupKey, InstanceId, MAX_IDS_PER_CALL};
+
+impl Engine {
+    /// Whether a permit would be spent now.
+    pub fn ready(&self, now: Moment) -> bool {
+        self.backlog.ready(now, self.calls_under_way == 0)
+    }
+
+    /// A permit is in hand: seals the batch whose turn it is. `None` if every waiting id has turned out not to be wanted.
+    pub fn seal(&mut self, now: Moment) -> Option<Call> {
+        loop {
+            let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
+            let call = match lot {
+                Lot::Course(key) => self.go_on_with(key, now),
+                Lot::Group(group) => self.seal_pool(&group, now).and_then(|key| self.call(key, reason, now)),
+            };
+            if call.is_some() {
+                return call;
+            }
+        }
+    }
+
+    /// Fills a new course from a pool; guards are asked again for every id.
+    fn seal_pool(&mut self, group: &Arc<GroupKey>, now: Moment) -> Option<CallKey> {
+        let mut ids = Vec::new();
+        let mut since = now;
+        while ids.len() < MAX_IDS_PER_CALL {
+            let Some((id, arrived)) = self.backlog.pop(group) else { break };
+            if self.admissible(&id, now) {
+                since = since.min(arrived);
+                ids.push(id);
+            }
+        }
+        self.backlog.reorder(group);
+        if ids.is_empty() {
+            return None;
+        }
+        Some(self.begin_course(group, ids, since))
+    }
+
+    /// A course's turn has come: whoever is no longer admissible leaves it, the rest is called.
+    fn go_on_with(&mut self, key: CallKey, now: Moment) -> Option<Call> {
+        let course = self.courses.get(&key)?;
+        let reason = if let Plan::Split(_) = course.plan { SealReason::Split } else { SealReason::Retry };
+        let asked = course.asked().to_vec();
+        let unwanted: HashSet<_> = asked.into_iter().filter(|id| !self.admissible(id, now)).collect();
+        if unwanted.is_empty() {
+            return self.call(key, reason, now);
+        }
+        self.courses.get_mut(&key)?.retain(|id| !unwanted.contains(id));
+        // What is asked next may be other ids, and they must pass the guards as well.
+        self.make_ready(key);
+        None
+    }
+
+    /// Turns what a course asks next into a call.
+    fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
+        let course = self.courses.get(&key)?;
+        let batch = Batch::new(Arc::clone(&course.group), course.asked().to_vec()).ok()?;
+        let (attempt, waited) = (course.failures.count, now.saturating_sub(course.since));
+        for id in batch.ids() {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.phase = Phase::Called;
+                flight.history.calls += 1;
+                for waiter in &flight.waiters {
+                    if let Some(entry) = self.ledger.get_mut(waiter.job) {
+                        entry.begun = true;
+                    }
+                }
+            }
+        }
+        self.calls_under_way += 1;
+        Some(Call { key, batch, kind: CallKind::Release { attempt, reason }, waited })
+    }
+
+    pub(super) fn make_ready(&mut self, key: CallKey) {
+        let Some(course) = self.courses.get(&key) else { return };
+        match course.reading {
+            Reading::Due(_) => drop(self.read_backs.insert((course.since, key))),
+            _ => self.queue_up(key, course.since),
+        }
+    }
+
+    /// Puts a course in line behind everything that waits since before the given moment; one with nothing to ask is over.
+    pub(super) fn queue_up(&mut self, key: CallKey, since: Moment) {
+        match self.courses.get(&key).map_or(0, |course| course.asked().len()) {
+            0 => drop(self.courses.remove(&key)),
+            size => self.backlog.push_course(key, since, size),
+        }
+    }
+
+    /// Begins the course of ids that were taken out of a pool, or never were in one.
+    pub(super) fn begin_course(&mut self, group: &Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> CallKey {
+        self.next_course += 1;
+        let key = CallKey(self.next_course);
+        self.courses.insert(key, Course::new(Arc::clone(group), ids, since));
+        key
+    }
+}

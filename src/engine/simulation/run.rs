@@ -1,0 +1,425 @@
+//! One world's history: jobs, permits, answers, lost sessions and remainders in an order that the seed chooses, with the
+//! rules of calls and of postponement checked after each step. What outcomes must say is `judge`'s.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::world::{Api, Faults, Talk};
+use super::{engine, group};
+use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Verdict};
+use crate::engine::{CALL_PATIENCE, Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
+
+/// How long a step lasts at most.
+const STEP: Duration = Duration::from_millis(40);
+
+/// One delivery of a job.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    /// Which job it is: its remainders are the same one.
+    pub job: usize,
+    pub places: Vec<(InstanceId, Place)>,
+    pub group: Arc<GroupKey>,
+    pub dry_run: bool,
+    pub expires_at: Option<Moment>,
+    held_until: Moment,
+    pub at: Moment,
+    /// When the job first came, and how long it has been parked since.
+    first_at: Moment,
+    parked: Duration,
+    /// Delivered before.
+    pub redelivered: bool,
+}
+
+/// The engine, the world, and what was promised to whom.
+pub(super) struct Run {
+    random: fastrand::Rng,
+    pub now: Moment,
+    pub engine: Engine,
+    pub api: Api,
+    groups: Vec<Arc<GroupKey>>,
+    max_hold: Duration,
+    pub jobs: HashMap<JobKey, Admitted>,
+    /// Remainders on their way, and when they come back.
+    retrying: Vec<(Moment, Admitted)>,
+    /// How many results each job must still get: one, and another for each time that it came twice.
+    owed: Vec<u32>,
+    under_way: Vec<Call>,
+    /// When a call with an id last ended.
+    last_call: HashMap<InstanceId, Moment>,
+    /// Ids that a call of unknown fate carried, and that have no outcome since.
+    unknown: HashSet<InstanceId>,
+    /// Ids that any call of unknown fate ever carried, or whose call nobody waited for.
+    pub ever_unknown: HashSet<InstanceId>,
+    /// The groups in which anyone ever asked for an id.
+    pub wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
+    /// The deliveries that ever asked for an id, finished ones too.
+    claims: HashMap<InstanceId, Vec<JobKey>>,
+    pub finished: usize,
+    pub postponed_after_failures: u64,
+    pub parked: u64,
+}
+
+impl Run {
+    pub fn new(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let atomic = random.bool();
+        let mut faults = Faults::NONE;
+        if random.u8(0..4) > 0 {
+            for share in [
+                &mut faults.throttled,
+                &mut faults.account,
+                &mut faults.transient,
+                &mut faults.ghost,
+                &mut faults.lost,
+                &mut faults.query_failed,
+            ] {
+                *share = if random.bool() { random.u16(0..200) } else { 0 };
+            }
+        }
+        let attempts_in_process = random.u32(1..5);
+        let settings = EngineSettings {
+            linger: Duration::from_millis(random.u64(0..50)),
+            max_wait: Duration::from_millis(random.u64(50..5000)),
+            overdue_share: random.u32(1..12),
+            split_budget: random.u32(1..40),
+            attempts_in_process,
+            max_attempts: random.u32(attempts_in_process..12),
+            max_age: Duration::from_millis(random.u64(1000..60_000)),
+            atomic: atomic && random.bool(),
+            read_back: random.bool(),
+        };
+        let talk = [Talk::NamesNobody, Talk::NamesTheCulprit, Talk::EchoesTheBatch][random.usize(0..3)];
+        let names = ["ecs", "rds", "slb", "unsupported", "vpc", "oss"];
+        let groups = names[..random.usize(1..=names.len())].iter().map(|name| group(name)).collect();
+        let max_hold = Duration::from_millis(random.u64(50..5000));
+        Self {
+            random,
+            now: Duration::ZERO,
+            engine: engine(settings),
+            api: Api { talk, ..Api::new(atomic, faults) },
+            groups,
+            max_hold,
+            jobs: HashMap::new(),
+            retrying: Vec::new(),
+            owed: Vec::new(),
+            under_way: Vec::new(),
+            last_call: HashMap::new(),
+            unknown: HashSet::new(),
+            ever_unknown: HashSet::new(),
+            wanted_by: HashMap::new(),
+            claims: HashMap::new(),
+            finished: 0,
+            postponed_after_failures: 0,
+            parked: 0,
+        }
+    }
+
+    fn admit_random(&mut self) {
+        let random = &mut self.random;
+        let size = if random.u8(0..10) == 0 { random.usize(1..350) } else { random.usize(1..20) };
+        let told = random.u8(0..10) == 0;
+        let mut seen = HashSet::new();
+        let places: Vec<_> = (0..size)
+            .map(|_| {
+                let kind = match random.u8(0..100) {
+                    0 => "g",
+                    1 => "f",
+                    2 => "u",
+                    3 => "p",
+                    _ => "i",
+                };
+                InstanceId::new(format!("{kind}{}", random.u32(0..2000))).unwrap()
+            })
+            .filter(|id| seen.insert(id.clone()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|id| {
+                let doubt = if told && random.bool() { Doubt::Unknown } else { Doubt::None };
+                (id, Place::Open(Open { doubt, ..Open::default() }))
+            })
+            .collect();
+        let admitted = Admitted {
+            job: self.owed.len(),
+            places,
+            group: Arc::clone(&self.groups[random.usize(0..self.groups.len())]),
+            dry_run: random.u8(0..20) == 0,
+            expires_at: (random.u8(0..8) == 0).then(|| self.now + Duration::from_millis(random.u64(0..3000))),
+            held_until: self.now,
+            at: self.now,
+            first_at: self.now,
+            parked: Duration::ZERO,
+            redelivered: false,
+        };
+        self.owed.push(1);
+        self.admit(admitted);
+    }
+
+    fn admit(&mut self, admitted: Admitted) {
+        let admitted = Admitted { at: self.now, held_until: self.now + self.max_hold, ..admitted };
+        let open = || admitted.places.iter().filter(|(_, place)| place.open().is_some()).map(|(id, _)| id.clone());
+        if !admitted.dry_run {
+            for id in open() {
+                self.wanted_by.entry(id).or_default().insert(Arc::clone(&admitted.group));
+            }
+        }
+        let key = self.engine.admit(
+            NewJob {
+                group: Arc::clone(&admitted.group),
+                places: admitted.places.clone(),
+                redelivered: admitted.redelivered,
+                dry_run: admitted.dry_run,
+                expires_at: admitted.expires_at,
+                held_until: Some(admitted.held_until),
+            },
+            self.now,
+        );
+        for id in open() {
+            self.claims.entry(id).or_default().push(key);
+        }
+        assert!(self.jobs.insert(key, admitted).is_none(), "a key was used twice");
+        self.collect();
+    }
+
+    pub fn step(&mut self) {
+        let time = Duration::from_millis(self.random.u64(1..40));
+        self.pass(time);
+        match self.random.u8(0..20) {
+            0..=5 if self.engine.pending_ids() < 3000 => self.admit_random(),
+            6..=12 => self.permit(),
+            13..=18 => self.answer(),
+            19 if self.random.u8(0..10) == 0 => self.lose_session(),
+            19 if self.random.u8(0..20) == 0 => self.restart(),
+            _ => {}
+        }
+        self.collect();
+    }
+
+    /// Lets time pass; remainders whose delay is over come back, now and then as a second delivery.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.engine.advance(self.now);
+        self.collect();
+        let (due, waiting) = std::mem::take(&mut self.retrying).into_iter().partition(|(at, _)| *at <= self.now);
+        self.retrying = waiting;
+        for (_, remainder) in Vec::into_iter(due) {
+            let redelivered = self.random.u8(0..10) == 0;
+            self.admit(Admitted { redelivered, ..remainder });
+        }
+        for job in self.jobs.values().filter(|job| self.now > job.held_until + CALL_PATIENCE) {
+            let in_a_call = |id: &InstanceId| self.under_way.iter().any(|call| call.batch.ids().contains(id));
+            let just_was =
+                |id: &InstanceId| self.last_call.get(id).is_some_and(|at| *at + CALL_PATIENCE + STEP >= self.now);
+            let excused = job.places.iter().any(|(id, _)| in_a_call(id) || just_was(id));
+            assert!(excused, "a job is held too long: {job:?}");
+        }
+    }
+
+    fn permit(&mut self) {
+        if self.engine.read_back_ready()
+            && let Some(call) = self.engine.seal_read_back(self.now)
+        {
+            assert_eq!(call.kind, CallKind::ReadBack);
+            self.under_way.push(call);
+        }
+        if !self.engine.ready(self.now) {
+            return;
+        }
+        let Some(call) = self.engine.seal(self.now) else { return };
+        let ids: HashSet<_> = call.batch.ids().iter().collect();
+        assert_eq!(ids.len(), call.batch.len(), "an id stands in a batch twice");
+        for other in &self.under_way {
+            assert!(other.batch.ids().iter().all(|id| !ids.contains(id)), "an id is in two calls at once");
+        }
+        let called_before =
+            |id: &InstanceId| self.engine.flights.get(id).is_some_and(|flight| flight.history.calls > 1);
+        let suspect = call.batch.ids().iter().any(|id| self.unknown.contains(id) && called_before(id));
+        assert!(!suspect || call.batch.ids().iter().all(called_before), "a suspect met a fresh id");
+        for id in call.batch.ids() {
+            assert!(!id.as_str().starts_with('p'), "the protected {id} was called");
+            let live = self.claims[id].iter().filter_map(|key| self.jobs.get(key)).any(|job| {
+                let late = job.held_until <= self.now || job.expires_at.is_some_and(|at| at <= self.now);
+                !job.dry_run && !late && job.group == *call.batch.group()
+            });
+            assert!(live, "{id} was called in a group in which no live job wants it");
+        }
+        self.under_way.push(call);
+    }
+
+    fn answer(&mut self) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let call = self.under_way.swap_remove(self.random.usize(0..self.under_way.len()));
+        if call.kind == CallKind::ReadBack {
+            assert!(self.engine.settings.read_back, "nobody allowed a query");
+            let answer = self.api.query(&call.batch, &mut self.random);
+            self.engine.read_back(call.key, &answer, self.now);
+            return;
+        }
+        let verdict = self.api.call(&call.batch, &mut self.random, self.now);
+        let ids = call.batch.ids();
+        self.last_call.extend(ids.iter().map(|id| (id.clone(), self.now)));
+        match &verdict {
+            Verdict::Unknown(_) => {
+                self.unknown.extend(ids.iter().cloned());
+                self.ever_unknown.extend(ids.iter().cloned());
+            }
+            _ if ids.len() == 1 => drop(self.unknown.remove(&ids[0])),
+            _ => {}
+        }
+        self.engine.verdict(call.key, &verdict, self.now);
+        self.forget_landed();
+    }
+
+    fn forget_landed(&mut self) {
+        let engine = &self.engine;
+        self.unknown.retain(|id| engine.flights.contains_key(id));
+    }
+
+    /// The connection is gone: every job comes again, as the same delivery to a worker that may be us.
+    fn lose_session(&mut self) {
+        self.collect();
+        let keys: Vec<_> = match self.random.bool() {
+            true => self.engine.unbegun(),
+            false => self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+        };
+        self.engine.forget(&keys, self.now);
+        self.forget_landed();
+        for key in keys {
+            let job = self.jobs.remove(&key).expect("a job that was never admitted was withdrawn");
+            self.admit(Admitted { redelivered: true, ..job });
+        }
+    }
+
+    /// The worker stops with calls under way, and what it has goes on as remainders.
+    fn restart(&mut self) {
+        self.collect();
+        let keys: Vec<_> = self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        self.ever_unknown.extend(self.under_way.iter().flat_map(|call| call.batch.ids().iter().cloned()));
+        self.engine.abandon(&keys, self.now);
+        self.collect();
+        assert!(self.jobs.is_empty(), "a job was not let go of");
+        self.forget_landed();
+    }
+
+    fn collect(&mut self) {
+        for finished in self.engine.take_finished() {
+            let job = self.jobs.remove(&finished.key).expect("a job finished twice, or was never admitted");
+            let ids = finished.outcomes.iter().map(|(id, _)| id);
+            assert!(ids.eq(job.places.iter().map(|(id, _)| id)), "a result lists exactly the ids of its job");
+            for ((id, outcome), (_, before)) in finished.outcomes.iter().zip(&job.places) {
+                match before {
+                    Place::Settled(before) => assert_eq!(before, outcome, "{id} was settled twice"),
+                    Place::Open(open) => self.check_outcome(&job, open, id, outcome),
+                }
+            }
+            let owed = &mut self.owed[job.job];
+            *owed = owed.checked_sub(1).expect("a job has more results than it is owed");
+            self.finished += 1;
+        }
+        for postponed in self.engine.take_postponed() {
+            let job = self.jobs.remove(&postponed.key).expect("a job was postponed twice, or was never admitted");
+            self.postpone(job, postponed);
+        }
+    }
+
+    fn postpone(&mut self, job: Admitted, postponed: PostponedJob) {
+        assert!(postponed.places.iter().map(|(id, _)| id).eq(job.places.iter().map(|(id, _)| id)), "ids are lost");
+        assert!(!job.dry_run, "nobody waits for a dry run");
+        let mut failed = false;
+        for ((id, after), (_, before)) in postponed.places.iter().zip(&job.places) {
+            match (before, after) {
+                (Place::Settled(before), after) => {
+                    assert_eq!(Place::Settled(before.clone()), *after, "{id} is open again");
+                }
+                (Place::Open(before), Place::Settled(outcome)) => self.check_outcome(&job, before, id, outcome),
+                (Place::Open(before), Place::Open(after)) => {
+                    failed |= self.check_open(&job, id, before, after);
+                }
+            }
+        }
+        assert_eq!(failed, !postponed.parked, "parked means that nothing failed");
+        if self.random.u8(0..50) == 0 {
+            // The ack was lost: the delivery comes again, and the remainder all the same.
+            self.owed[job.job] += 1;
+            self.retrying.push((self.now, Admitted { redelivered: true, ..job.clone() }));
+        }
+        let delay = Duration::from_millis(self.random.u64(10..3000));
+        let mut aged = postponed.places;
+        let mut parked = job.parked;
+        if postponed.parked {
+            self.parked += 1;
+            parked += delay;
+        } else {
+            self.postponed_after_failures += 1;
+            for (_, place) in &mut aged {
+                if let Place::Open(Open { age: Some(age), .. }) = place {
+                    *age += delay;
+                }
+            }
+        }
+        self.retrying.push((self.now + delay, Admitted { places: aged, parked, ..job }));
+    }
+
+    /// What is known of an open id only grows. Whether a call of it failed in this delivery.
+    fn check_open(&self, job: &Admitted, id: &InstanceId, before: &Open, after: &Open) -> bool {
+        let settings = &self.engine.settings;
+        assert!(after.attempts >= before.attempts && after.doubt >= before.doubt, "{id}: {before:?} became {after:?}");
+        if after.attempts == before.attempts {
+            assert_eq!(before.age, after.age, "{id} has aged though nothing failed");
+        } else {
+            let most = self.now - job.first_at - job.parked;
+            assert!(after.age.is_some_and(|age| age <= most), "{id}: {after:?} in {most:?} that count");
+            assert!(before.age <= after.age, "{id} grows younger: {before:?}, {after:?}");
+            assert!(after.attempts < settings.max_attempts, "{id} goes on after {} attempts", after.attempts);
+        }
+        after.attempts > before.attempts
+    }
+
+    /// No further faults, no further jobs: everything must end, in bounded time.
+    pub fn settle_down(&mut self) {
+        self.api.faults = Faults::NONE;
+        for _ in 0..200_000 {
+            if self.jobs.is_empty() && self.retrying.is_empty() && self.under_way.is_empty() {
+                break;
+            }
+            self.pass(Duration::ZERO);
+            if self.engine.ready(self.now) || self.engine.read_back_ready() {
+                self.permit();
+                self.answer();
+            } else if self.under_way.is_empty() {
+                let remainder = self.retrying.iter().map(|(at, _)| *at).min();
+                let next = remainder.into_iter().chain(self.engine.wakes_at(self.now)).min();
+                let Some(next) = next else { break };
+                self.now = self.now.max(next) + Duration::from_millis(1);
+            } else {
+                self.answer();
+            }
+            self.collect();
+        }
+        assert!(self.jobs.is_empty() && self.retrying.is_empty(), "{} jobs never ended", self.jobs.len());
+        assert!(self.owed.iter().all(|owed| *owed == 0), "jobs without a result are lost");
+        self.drain_empty_courses();
+        assert_eq!(self.engine.pending_ids(), 0, "flights are left behind");
+        assert_eq!(self.engine.courses.len(), 0, "courses are left behind");
+        assert_eq!(self.engine.calls_under_way(), 0);
+    }
+
+    /// Courses that everybody has left end when their turn comes.
+    fn drain_empty_courses(&mut self) {
+        for _ in 0..10_000 {
+            if self.engine.read_back_ready() {
+                assert!(self.engine.seal_read_back(self.now).is_none(), "a query that nobody wants");
+            } else if self.engine.ready(self.now) {
+                assert!(self.engine.seal(self.now).is_none(), "a call that nobody wants");
+            } else if let Some(at) = self.engine.wakes_at(self.now) {
+                self.now = at;
+                self.engine.advance(self.now);
+            } else {
+                return;
+            }
+        }
+        panic!("courses that nobody wants never end");
+    }
+}

@@ -1,0 +1,254 @@
+//! The retry ladder, with real brokers and a worker of its own process: what can't be settled in the worker waits in the
+//! broker, comes back, and ends in one result that lists every id.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkrelease::broker::amqp::AmqpBroker;
+use bulkrelease::broker::embedded::EmbeddedBroker;
+use bulkrelease::broker::{Broker, Queue};
+use bulkrelease::config::BrokerSettings;
+use bulkrelease::contract::{JobResult, Message, Outcome, Properties, REMAINDER_KIND, header};
+use bulkrelease::sandbox::{Sandbox, SandboxSettings};
+use jiff::Timestamp;
+use support::orders::{Order, messages, orders};
+use support::rabbitmq::Node;
+use support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once, lists_the_ids_of};
+use support::subscriber::{PATIENCE, delivery, depth_becomes, enqueue, take};
+use support::worker::{Worker, WorkerSettings};
+
+/// The retry steps of every worker here.
+const STEPS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// A broker for a test, and how a worker names it.
+struct House {
+    broker: Box<dyn Broker>,
+    url: String,
+    /// It lives as long as somebody holds it.
+    _node: Arc<Node>,
+}
+
+/// On RabbitMQ, and on a file in this directory.
+async fn houses(name: &str, directory: &Path) -> [House; 2] {
+    let node = Node::shared().await;
+    let url = node.virtual_host(name);
+    let settings = BrokerSettings { url: Some(url.clone()), ..BrokerSettings::default() };
+    let amqp = AmqpBroker::new(&settings).expect("valid settings").with_steps(&STEPS);
+    let file = directory.join("queue.db");
+    let embedded = EmbeddedBroker::open(&file).expect("a new file");
+    let houses = [
+        House { broker: Box::new(amqp), url, _node: Arc::clone(&node) },
+        House { broker: Box::new(embedded), url: format!("sqlite:{}", file.display()), _node: node },
+    ];
+    for house in &houses {
+        house.broker.declare().await.expect("declared");
+    }
+    houses
+}
+
+impl House {
+    /// A worker that retries fast, so that a test need not wait.
+    fn worker(&self, sandbox: &Sandbox, calls_per_second: f64) -> WorkerSettings {
+        WorkerSettings::new(&self.url, sandbox, calls_per_second)
+            .with("RETRY__STEPS", "[\"100ms\", \"400ms\"]")
+            .with("RETRY__INITIAL_INTERVAL", "10ms")
+            .with("RETRY__MAX_INTERVAL", "50ms")
+    }
+
+    /// Stops a worker and waits until nothing is left to do.
+    async fn is_done(&self, mut worker: Worker) {
+        worker.terminate();
+        let ended = worker.ended(PATIENCE).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        for queue in [Queue::Jobs, Queue::Unrouted].into_iter().chain(STEPS.map(|after| Queue::Retry { after })) {
+            depth_becomes(&*self.broker, queue, 0).await;
+        }
+    }
+
+    async fn results(&self, count: usize) -> std::collections::BTreeMap<String, Vec<JobResult>> {
+        let mut results = Results::of(&*self.broker);
+        results.until_jobs(count).await;
+        results.close().await
+    }
+
+    async fn dead_letter(&self) -> Message {
+        let mut subscription = self.broker.subscribe(Queue::Dead, 10);
+        let letter = delivery(&mut subscription).await;
+        subscription.settle(take(&letter));
+        subscription.close(PATIENCE).await;
+        letter.message
+    }
+}
+
+fn sandbox_with(faults: &[&str]) -> SandboxSettings {
+    let faults = faults.iter().map(|fault| fault.parse().expect("a fault rule")).collect();
+    SandboxSettings { faults, ..SandboxSettings::default() }
+}
+
+/// The value of a series on a worker's metrics page.
+async fn metric(worker: &Worker, series: &str) -> f64 {
+    let (_, page) = worker.get("/metrics").await;
+    let line = page.lines().find_map(|line| line.strip_prefix(series));
+    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_outlive_an_api_that_is_down_for_longer_than_a_worker_tries() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("down", directory.path()).await {
+        let sandbox = Sandbox::start(sandbox_with(&["service-unavailable until=3s"])).await.expect("a sandbox");
+        let orders = orders(20, 5);
+        enqueue(&*house.broker, messages(&orders)).await;
+        let settings = house.worker(&sandbox, 400.0).with("RETRY__ATTEMPTS_IN_PROCESS", "2");
+        let worker = Worker::start(&settings.with("RETRY__MAX_ATTEMPTS", "1000")).await;
+        let results = house.results(orders.len()).await;
+        let postponed = metric(&worker, "bulkrelease_jobs_postponed_total{why=\"failed\"}").await;
+        let back = metric(&worker, "bulkrelease_jobs_received_total{kind=\"remainder\",redelivered=\"false\"}").await;
+        println!("{}: {postponed} postponed, {back} remainders came back", house.url);
+        assert!(postponed > 0.0 && postponed == back);
+        house.is_done(worker).await;
+        each_order_is_released_once(&orders, &results);
+        depth_becomes(&*house.broker, Queue::Dead, 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_quota_can_not_serve_in_time_is_parked_and_finishes_with_no_call_too_many() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("parked", directory.path()).await {
+        let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
+        let ids = (0..700).map(|n| format!("i-{n}")).collect();
+        let orders = [Order { job: "large".to_owned(), group: 0, ids }];
+        enqueue(&*house.broker, messages(&orders)).await;
+        // Seven calls at three a second, of which a delivery may take one second.
+        let settings =
+            house.worker(&sandbox, 3.0).with("WORKER__MAX_HOLD", "1s").with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "900ms");
+        let worker = Worker::start(&settings).await;
+        let results = house.results(1).await;
+        let parked = metric(&worker, "bulkrelease_jobs_postponed_total{why=\"parked\"}").await;
+        println!("{}: parked {parked} times", house.url);
+        assert!(parked > 0.0);
+        house.is_done(worker).await;
+        each_order_is_released_once(&orders, &results);
+        each_id_was_asked_for_once(&orders, &sandbox.ledger());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_fail_again_and_again_end_in_one_result_and_a_dead_letter_that_tells_the_whole_way() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("given-up", directory.path()).await {
+        let sandbox = Sandbox::start(sandbox_with(&["internal-error ids=i-bad-*"])).await.expect("a sandbox");
+        let ids = |word: &str, count| (0..count).map(|n| format!("i-{word}-{n}")).collect::<Vec<_>>();
+        let begun = Timestamp::now();
+        // The good ones travel with the bad ones, and fail with them.
+        let order = Order { job: "mixed".to_owned(), group: 0, ids: [ids("bad", 3), ids("good", 150)].concat() };
+        enqueue(&*house.broker, vec![order.message()]).await;
+        let settings = house.worker(&sandbox, 100.0).with("RETRY__ATTEMPTS_IN_PROCESS", "2");
+        let worker = Worker::start(&settings.with("RETRY__MAX_ATTEMPTS", "5")).await;
+        let results = house.results(1).await;
+        let [result] = &results["mixed"][..] else { panic!("{} results", results["mixed"].len()) };
+        lists_the_ids_of(&order, result);
+        assert_eq!((result.counts.unresolved, result.counts.released), (100, 53), "{:?}", result.counts);
+        assert_eq!(result.attempts, 5);
+        assert!(result.received_at < result.finished_at - STEPS[0]);
+
+        let letter = house.dead_letter().await;
+        let headers = &letter.properties.headers;
+        println!("{}: {headers:?}", house.url);
+        for (name, value) in [
+            (header::REASON, "Unresolved"),
+            (header::CLASS, "unknown"),
+            (header::CODE, "InternalError"),
+            (header::ATTEMPTS, "5"),
+            (header::ORIGIN, "release.jobs"),
+        ] {
+            assert_eq!(headers.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        let time = |name: &str| headers[name].parse::<Timestamp>().expect("a time");
+        let (first, last) = (time(header::FIRST_FAILURE), time(header::LAST_FAILURE));
+        assert!(begun < first && first < last - STEPS[0] - STEPS[1], "from {first} to {last}");
+        let fingerprint = &headers[header::FINGERPRINT];
+        let series = format!("bulkrelease_dead_letters_total{{fingerprint=\"{fingerprint}\",reason=\"Unresolved\"}}");
+        assert_eq!(metric(&worker, &series).await, 1.0);
+        let body: serde_json::Value = serde_json::from_slice(&letter.body).expect("a job");
+        assert_eq!(body["InstanceIds"].as_array().map(Vec::len), Some(100));
+        assert_eq!(body["SuspectIds"], body["InstanceIds"]);
+        house.is_done(worker).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_costs_a_query_and_not_a_call_for_each_id() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [house, _] = houses("read-back", directory.path()).await;
+    let sandbox = Sandbox::start(sandbox_with(&["reset lands=true until=1s"])).await.expect("a sandbox");
+    let ids = (0..300).map(|n| format!("i-{n}")).collect();
+    let orders = [Order { job: "lost".to_owned(), group: 0, ids }];
+    enqueue(&*house.broker, messages(&orders)).await;
+    let worker = Worker::start(&house.worker(&sandbox, 100.0).with("ACCOUNTS__DEFAULT__READ_BACK", "true")).await;
+    let result = house.results(1).await.remove("lost").expect("a result").remove(0);
+    house.is_done(worker).await;
+    let counts = sandbox.counts();
+    println!("{} calls and {} queries for 300 ids whose every answer was lost at first", counts.calls, counts.queries);
+    lists_the_ids_of(&orders[0], &result);
+    assert_eq!(result.counts.released, 300);
+    let presumed = result.instances.iter().filter(|instance| instance.presumed).count();
+    assert!(presumed >= 100 && presumed.is_multiple_of(100), "{presumed}");
+    assert!(counts.queries > 0 && counts.calls + counts.queries <= 12, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_must_stop_in_the_middle_of_a_job_sends_on_what_it_knows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("stopped", directory.path()).await {
+        let sandbox = Sandbox::start(sandbox_with(&["hang lands=true ids=i-0 hang_for=60s"])).await.expect("a sandbox");
+        let ids = (0..150).map(|n| format!("i-{n}")).collect();
+        let order = Order { job: "half".to_owned(), group: 0, ids };
+        enqueue(&*house.broker, vec![order.message()]).await;
+        let settings = house
+            .worker(&sandbox, 100.0)
+            .with("ACCOUNTS__DEFAULT__READ_BACK", "true")
+            .with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "1s")
+            .with("WORKER__DRAIN_DEADLINE", "500ms");
+        let mut first = Worker::start(&settings).await;
+        first.until("/metrics", 200, "class=\"released\",operation=\"ReleaseInstance\"").await;
+        first.terminate();
+        let ended = first.ended(PATIENCE).await;
+        assert!(ended.errors.contains("postponed 1 jobs"), "{}", ended.errors);
+
+        let second = Worker::start(&settings).await;
+        let result = house.results(1).await.remove("half").expect("a result").remove(0);
+        house.is_done(second).await;
+        lists_the_ids_of(&order, &result);
+        let outcomes = |presumed| {
+            let alike =
+                result.instances.iter().filter(|one| one.outcome == Outcome::Released && one.presumed == presumed);
+            alike.count()
+        };
+        assert_eq!((outcomes(false), outcomes(true)), (50, 100));
+        let ledger = sandbox.ledger();
+        let asked = ledger.times_asked();
+        assert!((100..150).all(|n| asked[format!("i-{n}").as_str()] == 1), "what was settled was called again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remainder_that_can_not_be_read_is_a_dead_letter_byte_for_byte() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("malformed", directory.path()).await {
+        let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
+        let body = br#"{"Job":{"JobId":"j"},"Settled":[]} "#.to_vec();
+        let properties = Properties { kind: Some(REMAINDER_KIND.to_owned()), ..Properties::default() };
+        enqueue(&*house.broker, vec![Message { body: body.clone(), properties }]).await;
+        let worker = Worker::start(&house.worker(&sandbox, 100.0)).await;
+        let letter = house.dead_letter().await;
+        assert_eq!(letter.body, body);
+        assert_eq!(letter.properties.headers[header::REASON], "Malformed");
+        house.is_done(worker).await;
+        assert_eq!(sandbox.counts().calls, 0);
+    }
+}
