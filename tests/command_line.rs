@@ -80,6 +80,17 @@ async fn every_command_explains_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_is_told_of_the_wrong_file_and_of_a_wrong_key_without_its_secret() {
+    refused(&["sandbox", "--config", "x.toml"], &[], "", &["--config", "--file FILE"]).await;
+    // The variable is for the other commands, and no reason not to start.
+    let variables = [("BULKRELEASE_CONFIG".to_owned(), "/no/such/file".to_owned())];
+    let ended = run(&["sandbox", "--access-key", "id-and-hidden"], &variables, "").await;
+    assert!(ended.code == Some(1) && ended.errors.contains("--access-key, number 1"), "{ended:?}");
+    assert!(!ended.errors.contains("hidden"), "{ended:?}");
+    refused(&["config"], &variables, "", &["/no/such/file"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_enqueued_from_arguments_files_and_standard_input() {
     let node = Node::shared().await;
     let url = node.virtual_host("enqueue");

@@ -31,8 +31,8 @@ use crate::config::{ConfigError, Loaded, environment, load};
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// The settings file (TOML); see config/bulkrelease.toml for every setting
-    #[arg(long, global = true, value_name = "FILE", env = "BULKRELEASE_CONFIG")]
+    /// The settings file (TOML); see config/bulkrelease.toml for every setting [env: BULKRELEASE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Set one setting, above file and environment: --set accounts.default.burst=2
@@ -72,6 +72,12 @@ impl Cli {
     /// Runs the command to its end.
     pub fn run(self) -> anyhow::Result<()> {
         let Self { config, set, command } = self;
+        if config.is_some() && matches!(command, Command::Sandbox(_)) {
+            bail!("--config: a sandbox has settings of its own: give their file as --file FILE");
+        }
+        // Not clap's to read: only a flag is an order to this command, the variable is one to all that have settings.
+        let variable = || std::env::var_os("BULKRELEASE_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+        let config = config.or_else(variable);
         let load = || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
         if let Command::Config(command) = command {
             return command.run(load, &mut std::io::stdout().lock());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::signals;
 use crate::config::parse_duration;
@@ -21,12 +22,16 @@ Examples:
       the first rule that matches an id describes it; what no rule names does not exist
   bulkrelease sandbox --fault 'internal-error share=0.05 lands=true' --fault 'reset every=100' --fault 'hang ids=i-slow-*'
       calls that fail, with lands=true after they took effect
+  bulkrelease sandbox --fault 'error status=429 code=Throttling retry_after=soon share=0.1'
+      any other error: an unlisted code, RESOURCE_NOT_FOUND with status=200, a time to wait that is none
   bulkrelease sandbox --file config/sandbox.toml
       accounts that are no VNO, RAM users with policies, temporary credentials, and all of the above
 
 Answers of --fault: honest (with latency=...), internal-error, service-unavailable, concurrent-operate, throttled, token-expired,
-key-inactive, hang, reset, truncated, empty, html, html-error, contradictory, failure-as-success, redirect, slow-body,
-wrong-content-type. Keys: share, every, ids, from, until, action, lands, latency, latency_p99, hang_for.";
+key-inactive, hang, reset, truncated, empty, html, html-error, contradictory, failure-as-success, odd-code (the vendor's own
+sample: lands=true), redirect, slow-body, wrong-content-type, and error with a status=, code=, message= and retry_after= (in
+milliseconds, written as given) of its own. Keys: share, every, ids, from, until, action, lands, latency, latency_p99,
+hang_for.";
 
 /// Serve a ReleaseInstance API to rehearse against. It releases nothing real.
 #[derive(Debug, Args)]
@@ -78,7 +83,7 @@ pub struct SandboxCommand {
 
     /// An access key that may call, repeatable; each account has a quota of its own [default: sandbox:sandbox]
     #[arg(long = "access-key", value_name = "ID:SECRET[@ACCOUNT]")]
-    pub access_keys: Vec<AccessKey>,
+    pub access_keys: Vec<SecretString>,
 
     /// What instances there are, repeatable: an id, a prefix* or a range, then state=, owner=, product=,
     /// subscription_type=, region= [default: every id exists]
@@ -122,8 +127,14 @@ impl SandboxCommand {
         fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
             (!list.is_empty()).then_some(list)
         }
+        // Not the command line's own parser: its errors quote what was given, the secret included.
+        let read = |(place, key): (usize, &SecretString)| {
+            let key: Result<AccessKey, String> = key.expose_secret().parse();
+            key.map_err(|problem| anyhow::anyhow!("--access-key, number {}: {problem}", place + 1))
+        };
+        let access_keys: Vec<AccessKey> = self.access_keys.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         // An account that only a flag names needs no other word.
-        for key in &self.access_keys {
+        for key in &access_keys {
             settings.accounts.entry(key.account.clone()).or_default();
         }
         lay(&mut settings.listen, self.listen);
@@ -136,7 +147,7 @@ impl SandboxCommand {
         lay(&mut settings.latency, self.latency);
         lay(&mut settings.latency_p99, self.latency_p99.map(Some));
         lay(&mut settings.seed, self.seed);
-        lay(&mut settings.access_keys, some(self.access_keys));
+        lay(&mut settings.access_keys, some(access_keys));
         lay(&mut settings.instances, some(self.instances));
         lay(&mut settings.instances_file, self.instances_file.map(Some));
         lay(&mut settings.faults, some(self.faults));
@@ -161,6 +172,17 @@ mod tests {
         let settings = settings_of(&[]);
         let expected = SandboxSettings { listen: "127.0.0.1:9470".parse().unwrap(), ..SandboxSettings::default() };
         assert_eq!(format!("{settings:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn an_access_key_that_is_none_is_named_by_its_place_and_not_quoted() {
+        let command = SandboxCommand::augment_args(Command::new("sandbox"));
+        let matches = command.try_get_matches_from(["sandbox", "--access-key", "a:b", "--access-key", ":hidden"]);
+        let command = SandboxCommand::from_arg_matches(&matches.unwrap()).unwrap();
+        assert!(!format!("{command:?}").contains("hidden"));
+        let problem = format!("{:#}", command.into_settings().unwrap_err());
+        assert!(problem.contains("--access-key, number 2") && problem.contains("ID:SECRET"), "{problem}");
+        assert!(!problem.contains("hidden"), "{problem}");
     }
 
     #[test]

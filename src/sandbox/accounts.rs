@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 
 use super::policy::Policy;
@@ -33,6 +33,7 @@ impl Default for ParentAccount {
 #[serde(deny_unknown_fields)]
 pub struct AccessKey {
     pub id: String,
+    #[serde(deserialize_with = "secret")]
     pub secret: SecretString,
     #[serde(default = "default_account")]
     pub account: String,
@@ -44,7 +45,7 @@ pub struct AccessKey {
     #[serde(default)]
     pub policies: Vec<Policy>,
     /// Makes it a temporary credential (STS): calls must carry this token.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_secret")]
     pub security_token: Option<SecretString>,
     /// How long after the sandbox's start the token is good.
     #[serde(default, deserialize_with = "super::duration::deserialize")]
@@ -52,6 +53,16 @@ pub struct AccessKey {
     /// Whether it is enabled.
     #[serde(default = "enabled")]
     pub active: bool,
+}
+
+/// Reads a text, and never says what else stands there.
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| de::Error::custom("is no text: write it in quotes"))?;
+    Ok(text.into())
+}
+
+fn some_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    secret(deserializer).map(Some)
 }
 
 fn default_account() -> String {
@@ -80,6 +91,12 @@ impl AccessKey {
         let problem = |field, problem| Err(InvalidSettings::new(format!("{setting}.{field}"), problem));
         if self.id.is_empty() || self.secret.expose_secret().is_empty() {
             return problem("id", "or its secret is empty: write both");
+        }
+        if self.user.as_deref() == Some("") {
+            return problem("user", "is empty: name the RAM user, or remove it for the account's own key");
+        }
+        if self.security_token.as_ref().is_some_and(|token| token.expose_secret().is_empty()) {
+            return problem("security_token", "is empty: write one, or remove it for a key that needs none");
         }
         if self.user.is_none() && !self.policies.is_empty() {
             return problem("policies", "bind nobody: name the RAM user with user, or remove them");

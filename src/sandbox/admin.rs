@@ -1,13 +1,13 @@
 //! Ledger and control for whoever rehearses, under `/_sandbox/`: JSON, apart from the API's own path, off unless asked for.
 //! No signature is asked for here, so it belongs on a private address.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State as Extract};
-use axum::http::StatusCode;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State as Extract};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use super::delivery;
 use super::faults::{FaultAnswer, FaultRule, Faults, check};
 use super::inventory::InstanceState;
 use super::ledger::{CallRecord, Ledger};
-use super::server::Shared;
+use super::server::{Shared, whole_body};
 
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 10_000;
@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/instances/{id}", get(instance))
         .route("/faults", get(faults).put(set_faults))
         .route("/reset", post(reset))
+        .method_not_allowed_fallback(wrong_method)
 }
 
 /// A part of a long list.
@@ -40,7 +41,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 struct Part {
     #[serde(default)]
     from: usize,
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 #[derive(Serialize)]
@@ -104,22 +105,36 @@ impl Part {
     /// The places of its entries in a list so long, and where the next part begins.
     fn of(&self, length: usize) -> (std::ops::Range<usize>, Option<usize>) {
         let from = self.from.min(length);
-        let to = from.saturating_add(self.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)).min(length);
+        let to = from.saturating_add(self.limit.map_or(DEFAULT_LIMIT, NonZeroUsize::get).min(MAX_LIMIT)).min(length);
         (from..to, (to < length).then_some(to))
     }
 }
 
-impl Ledger {
-    fn time_of(&self, record: &CallRecord) -> Timestamp {
-        self.since.saturating_add(record.at).unwrap_or(self.since)
-    }
+/// What is known of a release, apart from the ledger: to be written while the sandbox works on.
+struct Release {
+    id: Arc<str>,
+    call: u64,
+    record: Arc<CallRecord>,
+    since: Timestamp,
+}
 
-    fn release_entry<'a>(&'a self, id: &'a str) -> Option<ReleaseEntry<'a>> {
-        let call = *self.released.get(id)?;
-        let record = self.calls.get(usize::try_from(call).ok()?)?;
-        let (request_id, at) = (upper_case(record), self.time_of(record));
-        Some(ReleaseEntry { instance_id: id, call, request_id, at })
+impl Ledger {
+    fn release(&self, id: &str) -> Option<Release> {
+        let (id, call) = self.released.get_key_value(id)?;
+        let record = self.calls.get(usize::try_from(*call).ok()?)?;
+        Some(Release { id: Arc::clone(id), call: *call, record: Arc::clone(record), since: self.since })
     }
+}
+
+impl Release {
+    fn entry(&self) -> ReleaseEntry<'_> {
+        let (request_id, at) = (upper_case(&self.record), time_of(&self.record, self.since));
+        ReleaseEntry { instance_id: &self.id, call: self.call, request_id, at }
+    }
+}
+
+fn time_of(record: &CallRecord, since: Timestamp) -> Timestamp {
+    since.saturating_add(record.at).unwrap_or(since)
 }
 
 fn upper_case(record: &CallRecord) -> String {
@@ -136,24 +151,23 @@ async fn calls(Extract(shared): Extract<Arc<Shared>>, part: Result<Query<Part>, 
         Ok(part) => part,
         Err(error) => return wrong(error.body_text()),
     };
-    let state = shared.state();
-    let ledger = &state.ledger;
-    let (places, next) = part.of(ledger.calls.len());
-    let entry = |number| {
-        let record: &CallRecord = &ledger.calls[number];
-        CallEntry {
-            number,
-            at: ledger.time_of(record),
-            request_id: upper_case(record),
-            account: &record.account,
-            access_key: &record.access_key,
-            call: &record.call,
-            code: record.code.as_deref(),
-            fault: record.fault,
-            released: &record.released,
-        }
+    let (since, records, first, next) = {
+        let ledger = &shared.state().ledger;
+        let (places, next) = part.of(ledger.calls.len());
+        (ledger.since, ledger.calls[places.clone()].to_vec(), places.start, next)
     };
-    json(StatusCode::OK, &Calls { calls: places.map(entry).collect(), next })
+    let calls = (first..).zip(&records).map(|(number, record)| CallEntry {
+        number,
+        at: time_of(record, since),
+        request_id: upper_case(record),
+        account: &record.account,
+        access_key: &record.access_key,
+        call: &record.call,
+        code: record.code.as_deref(),
+        fault: record.fault,
+        released: &record.released,
+    });
+    json(StatusCode::OK, &Calls { calls: calls.collect(), next })
 }
 
 async fn releases(Extract(shared): Extract<Arc<Shared>>, part: Result<Query<Part>, QueryRejection>) -> Response {
@@ -161,17 +175,23 @@ async fn releases(Extract(shared): Extract<Arc<Shared>>, part: Result<Query<Part
         Ok(part) => part,
         Err(error) => return wrong(error.body_text()),
     };
-    let state = shared.state();
-    let ledger = &state.ledger;
-    let (places, next) = part.of(ledger.releases.len());
-    let releases = ledger.releases[places].iter().filter_map(|id| ledger.release_entry(id)).collect();
-    json(StatusCode::OK, &Releases { releases, next })
+    let (found, next) = {
+        let ledger = &shared.state().ledger;
+        let (places, next) = part.of(ledger.releases.len());
+        let found: Vec<_> = ledger.releases[places].iter().filter_map(|id| ledger.release(id)).collect();
+        (found, next)
+    };
+    json(StatusCode::OK, &Releases { releases: found.iter().map(Release::entry).collect(), next })
 }
 
-async fn instance(Extract(shared): Extract<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    let state = shared.state();
+async fn instance(Extract(shared): Extract<Arc<Shared>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Path(id) = match id {
+        Ok(id) => id,
+        Err(error) => return wrong(error.body_text()),
+    };
     let found = shared.fixed.inventory.find(&id);
-    let released = state.ledger.release_entry(&id);
+    let release = shared.state().ledger.release(&id);
+    let released = release.as_ref().map(Release::entry);
     let gone = released.is_some() || found.is_none();
     let now = found.filter(|_| !gone);
     json(
@@ -194,17 +214,36 @@ async fn faults(Extract(shared): Extract<Arc<Shared>>) -> Response {
 }
 
 /// Takes the place of all rules in force; what they have counted is forgotten.
-async fn set_faults(Extract(shared): Extract<Arc<Shared>>, body: Bytes) -> Response {
-    let mut json_text = serde_json::Deserializer::from_slice(&body);
-    let rules: Vec<FaultRule> = match serde_path_to_error::deserialize(&mut json_text) {
+async fn set_faults(Extract(shared): Extract<Arc<Shared>>, request: Request) -> Response {
+    let body = match whole_body(request.into_body()).await {
+        Ok(body) => body,
+        Err(refusal) => return json(refusal.status, &Problem { error: refusal.message.into_owned() }),
+    };
+    let rules = match read_rules(&body) {
         Ok(rules) => rules,
-        Err(error) => return wrong(format!("faults{error}")),
+        Err(problem) => return wrong(problem),
     };
     if let Err(problem) = check(&rules) {
         return wrong(problem.to_string());
     }
     shared.state().faults = Faults::new(&rules);
     json(StatusCode::OK, &rules)
+}
+
+/// A JSON array of rules, and nothing after it.
+fn read_rules(body: &[u8]) -> Result<Vec<FaultRule>, String> {
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let rules = serde_path_to_error::deserialize(&mut text).map_err(|error| match error.path().to_string() {
+        path if path == "." => format!("faults: {}", error.inner()),
+        path => format!("faults{path}: {}", error.inner()),
+    })?;
+    text.end().map_err(|error| format!("faults: {error}"))?;
+    Ok(rules)
+}
+
+async fn wrong_method(method: Method) -> Response {
+    let error = format!("{method} is not taken here: GET shows, PUT faults changes them, POST reset begins again");
+    json(StatusCode::METHOD_NOT_ALLOWED, &Problem { error })
 }
 
 async fn reset(Extract(shared): Extract<Arc<Shared>>) -> StatusCode {

@@ -1,7 +1,5 @@
 //! What is said to a caller, and the JSON that says it. It must not know how the JSON then fares on the wire.
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use serde::Serialize;
 use uuid::Uuid;
@@ -15,24 +13,34 @@ pub(super) const SUCCESS: &str = "Success";
 /// The answer to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reply {
-    Released,
-    Listed(Page),
+    /// HTTP 200, and the body says that it was done.
+    Done { code: &'static str, data: Data },
+    /// With HTTP 200, the body says that it failed.
     Refused(Refusal),
-    /// HTTP 200, and the body says that it failed.
-    Failed {
-        code: &'static str,
-        message: &'static str,
-    },
-    /// HTTP 200, success, and nothing was released.
-    Contradictory,
+}
+
+/// What an operation gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Data {
+    /// Of a release: whether it succeeded.
+    Released(bool),
+    /// Of a query.
+    Listed(Page),
 }
 
 impl Reply {
+    pub(super) fn released(release_result: bool) -> Self {
+        Self::Done { code: SUCCESS, data: Data::Released(release_result) }
+    }
+
+    pub(super) fn listed(page: Page) -> Self {
+        Self::Done { code: SUCCESS, data: Data::Listed(page) }
+    }
+
     pub(super) fn code(&self) -> &str {
         match self {
-            Self::Released | Self::Listed(_) | Self::Contradictory => SUCCESS,
+            Self::Done { code, .. } => code,
             Self::Refused(refusal) => &refusal.code,
-            Self::Failed { code, .. } => code,
         }
     }
 }
@@ -48,7 +56,8 @@ impl From<Result<Reply, Refusal>> for Reply {
 pub(super) struct Envelope {
     pub status: StatusCode,
     pub body: Vec<u8>,
-    pub retry_after: Option<Duration>,
+    /// Milliseconds, as they are to be written.
+    pub retry_after: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,25 +95,24 @@ impl Envelope {
     pub(super) fn of(reply: &Reply, request_id: Uuid, host: &str) -> Self {
         let mut buffer = Uuid::encode_buffer();
         let request_id: &str = request_id.hyphenated().encode_upper(&mut buffer);
-        let released = |release_result| {
-            let data = Some(ReleaseData { release_result, host_id: host });
-            Self::ok(&Body { code: SUCCESS, message: "Successful!", request_id, success: true, data })
-        };
         match reply {
-            Reply::Released => released(true),
-            Reply::Contradictory => released(false),
-            Reply::Listed(page) => {
-                Self::ok(&Body { code: SUCCESS, message: "Successful!", request_id, success: true, data: Some(page) })
+            Reply::Done { code, data: Data::Released(release_result) } => {
+                let data = Some(ReleaseData { release_result: *release_result, host_id: host });
+                Self::ok(&Body { code, message: "Successful!", request_id, success: true, data })
             }
-            Reply::Failed { code, message } => {
-                Self::ok(&Body { code, message, request_id, success: false, data: None::<()> })
+            Reply::Done { code, data: Data::Listed(page) } => {
+                Self::ok(&Body { code, message: "Successful!", request_id, success: true, data: Some(page) })
+            }
+            Reply::Refused(Refusal { status: StatusCode::OK, code, message, retry_after, .. }) => {
+                let body = Body { code, message, request_id, success: false, data: None::<()> };
+                Self { retry_after: retry_after.clone(), ..Self::ok(&body) }
             }
             Reply::Refused(Refusal { status, code, message, retry_after, denied }) => {
                 let recommend =
                     format!("https://api.aliyun.com/troubleshoot?q={code}&product=BssOpenApi&requestId={request_id}");
                 let access_denied_detail = denied.as_deref();
                 let error = ErrorBody { request_id, host_id: host, code, message, recommend, access_denied_detail };
-                Self { retry_after: *retry_after, ..Self::json(*status, &error) }
+                Self { retry_after: retry_after.clone(), ..Self::json(*status, &error) }
             }
         }
     }

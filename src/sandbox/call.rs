@@ -5,6 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::api::signature::Parameter;
+use crate::contract::MAX_IDS_PER_CALL;
+
+/// As many ids of a call are kept: enough to show that there were too many, and no request costs much for ever.
+const KEPT_IDS: usize = MAX_IDS_PER_CALL + 1;
 
 pub(super) const SUBSCRIPTION_TYPES: [&str; 2] = ["Subscription", "PayAsYouGo"];
 pub(super) const RENEW_STATUSES: [&str; 3] = ["AutoRenewal", "ManualRenewal", "NotRenewal"];
@@ -38,7 +42,10 @@ pub struct Call {
     pub page_num: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<String>,
+    /// The first 101: a call may carry no more than 100.
     pub instance_ids: Vec<Arc<str>>,
+    /// How many ids the call carried, those left out above included.
+    pub id_count: usize,
     /// Filters on times, which no instance here has.
     #[serde(skip)]
     pub(super) times: Option<String>,
@@ -71,8 +78,10 @@ impl Call {
         let mut call = Self { action, ..Self::default() };
         for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
             let repeated = if name == action.ids_parameter() {
-                let repeated = !call.instance_ids.is_empty();
-                call.instance_ids.extend(value.split(',').map(Arc::<str>::from));
+                let repeated = call.id_count > 0;
+                let room = KEPT_IDS.saturating_sub(call.id_count);
+                call.instance_ids.extend(value.split(',').take(room).map(Arc::<str>::from));
+                call.id_count += value.split(',').count();
                 repeated
             } else {
                 call.field(name).is_some_and(|field| field.replace(value.clone().into_owned()).is_some())
@@ -113,5 +122,18 @@ mod tests {
         let ids = |action| Call::read(action, &parameters).instance_ids;
         assert_eq!(ids(Action::ReleaseInstance), ["a".into(), "b".into()]);
         assert_eq!(ids(Action::QueryAvailableInstances), ["c".into()]);
+    }
+
+    #[test]
+    fn of_a_call_with_too_many_ids_the_first_are_kept_and_all_are_counted() {
+        let many = vec!["i"; 250].join(",");
+        let read = |parameters: &[Parameter<'_>]| {
+            let call = Call::read(Action::ReleaseInstance, parameters);
+            (call.instance_ids.len(), call.id_count)
+        };
+        let ids = |text: &str| ("InstanceIds".into(), text.to_owned().into());
+        assert_eq!(read(&[ids(&many)]), (101, 250));
+        assert_eq!(read(&[ids("a"), ids(&many)]), (101, 251));
+        assert_eq!(read(&[ids("a,b")]), (2, 2));
     }
 }

@@ -2,19 +2,13 @@
 //! a TCP RST, never a clean end and never an answer.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-
-/// Listens for [`Connection`]s.
-pub(super) struct Connections(pub TcpListener);
+use tokio::net::TcpStream;
 
 /// One connection.
 pub(super) struct Connection {
@@ -37,25 +31,16 @@ impl Reset {
     }
 }
 
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, peer) = Listener::accept(&mut self.0).await;
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
         // Only costs speed where it fails.
         stream.set_nodelay(true).ok();
-        (Connection { stream, reset: Reset::default() }, peer)
+        Self { stream, reset: Reset::default() }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-impl Connected<IncomingStream<'_, Connections>> for Reset {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        stream.io().reset.clone()
+    /// The means to reset it.
+    pub(super) fn reset(&self) -> Reset {
+        self.reset.clone()
     }
 }
 

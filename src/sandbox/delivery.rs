@@ -1,4 +1,4 @@
-//! How an answer fares on the wire: whole, or spoilt as a fault demands.
+//! How an answer fares on the wire: whole, spoilt, or as something else.
 
 use std::io;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use axum::response::Response;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Envelope;
+use super::answer::{Envelope, Reply};
 use super::connection::Reset;
-use super::faults::{FaultAnswer, FaultRule};
+use super::refusal::Refusal;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -21,53 +21,96 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 /// Into how many pieces a slow body falls.
 const PIECES: usize = 10;
 
+/// What a caller gets.
+pub(super) enum Answer {
+    /// The API's JSON.
+    Whole(Reply),
+    /// The API's JSON, spoilt on its way.
+    Spoilt(Reply, Spoil),
+    /// What is not the API's.
+    Foreign(Foreign),
+}
+
+/// How JSON is spoilt.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spoil {
+    /// Half of it, and the end of the connection.
+    Half,
+    /// All of it, in so much time.
+    Slow(Duration),
+    /// It is called plain text.
+    CalledText,
+}
+
+/// What proxies, portals and dying servers send.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Foreign {
+    Reset,
+    Empty,
+    Html,
+    HtmlError,
+    Redirect,
+}
+
+impl Answer {
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::Whole(Reply::Refused(refusal))
+    }
+
+    /// What it says, if it is the API's.
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Whole(reply) | Self::Spoilt(reply, _) => Some(reply),
+            Self::Foreign(_) => None,
+        }
+    }
+}
+
 /// A whole answer.
 pub(super) fn whole(envelope: Envelope) -> Response {
     let mut response = with_content(envelope.status, JSON, Body::from(envelope.body));
-    if let Some(wait) = envelope.retry_after {
-        let millis = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-        response.headers_mut().insert("x-acs-retry-after", HeaderValue::from(millis));
+    if let Some(wait) = envelope.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok()) {
+        response.headers_mut().insert("x-acs-retry-after", wait);
     }
     response
 }
 
-/// An answer whose JSON a fault keeps, in whatever state.
-pub(super) fn spoilt(envelope: Envelope, fault: &FaultRule, stopping: &CancellationToken) -> Response {
-    match fault.answer {
-        FaultAnswer::Truncated => {
+/// An answer whose JSON is spoilt.
+pub(super) fn spoilt(envelope: Envelope, spoil: Spoil, stopping: &CancellationToken) -> Response {
+    match spoil {
+        Spoil::Half => {
             let half = envelope.body.len() / 2;
             promising(envelope, |body| half_of(body.slice(..half)))
         }
-        FaultAnswer::SlowBody => {
-            let (pause, stopping) = (fault.hang_for / PIECES as u32, stopping.clone());
+        Spoil::Slow(time) => {
+            let (pause, stopping) = (time / PIECES as u32, stopping.clone());
             promising(envelope, |body| in_pieces(body, pause, stopping))
         }
-        FaultAnswer::WrongContentType => {
+        Spoil::CalledText => {
             let mut response = whole(envelope);
             response.headers_mut().insert(CONTENT_TYPE, PLAIN);
             response
         }
-        _ => whole(envelope),
     }
 }
 
-/// What a fault sends in place of JSON.
-pub(super) fn foreign(answer: FaultAnswer, reset: &Reset) -> Response {
-    match answer {
-        FaultAnswer::Html => with_content(StatusCode::OK, HTML, "<html><body>Sign in to continue</body></html>"),
-        FaultAnswer::HtmlError => {
+/// What comes in place of JSON.
+pub(super) fn foreign(foreign: Foreign, reset: &Reset) -> Response {
+    match foreign {
+        Foreign::Html => with_content(StatusCode::OK, HTML, "<html><body>Sign in to continue</body></html>"),
+        Foreign::HtmlError => {
             with_content(StatusCode::BAD_GATEWAY, HTML, "<html><body><h1>502 Bad Gateway</h1></body></html>")
         }
-        FaultAnswer::Redirect => {
+        Foreign::Redirect => {
             let mut response = with_content(StatusCode::FOUND, HTML, "<html><body>302 Found</body></html>");
             response.headers_mut().insert(LOCATION, HeaderValue::from_static("/elsewhere"));
             response
         }
-        FaultAnswer::Reset => {
+        Foreign::Reset => {
             reset.ask();
             Response::new(Body::empty())
         }
-        _ => Response::new(Body::empty()),
+        Foreign::Empty => Response::new(Body::empty()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
 
 use super::accounts::{AccessKey, Keys};
@@ -15,6 +17,12 @@ use super::request::Request;
 use crate::api::signature::{SignatureFault, v1, v3};
 
 const VERSION: &str = "2017-12-14";
+
+/// The longest nonce that is remembered. Those of the SDKs have 32 to 45 characters.
+const MAX_NONCE_CHARACTERS: usize = 128;
+
+/// How times are written.
+const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 /// Who sent a request, known to be true, and what for.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +74,14 @@ pub(super) fn admit<'a>(request: &'a Request<'_>, keys: &Keys, moment: Moment) -
 
     let secret = credential.secret.expose_secret();
     match scheme {
-        Scheme::Acs3(authorization) => request.signed().verify(&authorization, secret)?,
+        Scheme::Acs3(authorization) => {
+            // Who could change what the body is read as could change the call.
+            if request.has_form() && !authorization.covers("content-type") {
+                let problem = "the header content-type is not signed, and the body is a form".to_owned();
+                return Err(SignatureFault::Incomplete(problem).into());
+            }
+            request.signed().verify(&authorization, secret)?;
+        }
         Scheme::Rpc => v1::verify(request.method, &request.parameters, secret).map_err(|fault| match fault {
             SignatureFault::Mismatch => mismatch(&v1::string_to_sign(request.method, &request.parameters)),
             other => other.into(),
@@ -75,6 +90,9 @@ pub(super) fn admit<'a>(request: &'a Request<'_>, keys: &Keys, moment: Moment) -
     check_time(part("x-acs-date", "Timestamp"), moment.now)?;
     let nonce = part("x-acs-signature-nonce", "SignatureNonce")
         .ok_or_else(|| Refusal::from(SignatureFault::Incomplete("there is no nonce".to_owned())))?;
+    if nonce.chars().count() > MAX_NONCE_CHARACTERS {
+        return Err(Refusal::invalid("SignatureNonce"));
+    }
     Ok(Caller { key, action, nonce })
 }
 
@@ -127,8 +145,10 @@ fn check_token(token: Option<&str>, key: &AccessKey, keys: &Keys, running: Durat
 /// Times are written `2026-01-31T23:59:59Z`, and must be near ours.
 fn check_time(time: Option<&str>, now: Option<Timestamp>) -> Result<(), Refusal> {
     let time = time.ok_or_else(|| Refusal::missing("Timestamp"))?;
-    let well_formed = time.len() == 20 && time.ends_with('Z');
-    let time = time.parse::<Timestamp>().ok().filter(|_| well_formed).ok_or_else(|| {
+    // Written out again it must be the same: what is parsed alone may be written in other ways.
+    let well_formed = |read: &DateTime| read.strftime(TIME_FORMAT).to_string() == time;
+    let read = DateTime::strptime(TIME_FORMAT, time).ok().filter(well_formed);
+    let time = read.and_then(|read| TimeZone::UTC.to_timestamp(read).ok()).ok_or_else(|| {
         Refusal::bad_request("InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted.")
     })?;
     match now {
@@ -175,7 +195,20 @@ mod tests {
         assert_eq!(code(noon, "2026-01-31T11:45:00Z"), None);
         assert_eq!(code(noon, "2026-01-31T12:15:01Z").as_deref(), Some("InvalidTimeStamp.Expired"));
         assert_eq!(code(noon, "2026-01-31T11:44:59Z").as_deref(), Some("InvalidTimeStamp.Expired"));
-        for odd in ["x", "2026-01-31 12:00:00", "2026-01-31T12:00:00+00", "2026-13-31T12:00:00Z"] {
+        for odd in [
+            "x",
+            "2026-01-31 12:00:00",
+            "2026-01-31T12:00:00+00",
+            "2026-13-31T12:00:00Z",
+            "2026-01-31t12:00:00Z",
+            "2026-01-31T12:00:00z",
+            "2026-01-31 12:00:00Z",
+            "20260131T120000.000Z",
+            "+2026-1-31T12:00:00Z",
+            "2026-01-31T12:00:60Z",
+            "2026-01-31T12:00.00Z",
+            "2026-02-30T12:00:00Z",
+        ] {
             assert_eq!(code(odd, noon).as_deref(), Some("InvalidTimeStamp.Format"), "{odd}");
         }
         assert_eq!(check_time(Some("2001-01-31T12:00:00Z"), None), Ok(()));

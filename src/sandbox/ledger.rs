@@ -22,7 +22,7 @@ pub struct Ledger {
     pub since: Timestamp,
     pub counts: Counts,
     /// In the order of their arrival: a call's number is its place here.
-    pub calls: Vec<CallRecord>,
+    pub calls: Vec<Arc<CallRecord>>,
     /// Each released id with the number of the call that released it.
     pub released: Released,
     /// The released ids in their order.
@@ -40,23 +40,26 @@ pub struct Counts {
     pub refused: u64,
     pub faults: BTreeMap<FaultAnswer, u64>,
     pub ids_released: u64,
-    /// Calls that no careful client makes: above 100 ids, or with an id that is empty or there twice.
+    /// Calls that no careful client makes, whatever they were answered: above 100 ids, or with an id that is empty, there
+    /// twice, or has white space or control characters.
     pub violations: u64,
     /// Calls of `QueryAvailableInstances`, whatever they were answered.
     pub queries: u64,
-    /// Requests of nobody known: not signed, badly signed, replayed, or for what isn't served. They are no calls.
+    /// Requests of nobody known: not signed, badly signed, replayed, for what isn't served, or too large or too slow to be
+    /// read. They are no calls.
     pub unauthentic: u64,
 }
 
-/// One call.
-#[derive(Debug, Clone)]
+/// One call. It keeps at most the first 101 ids that the call carried, so that no request costs much for ever;
+/// [`Call::id_count`] counts them all.
+#[derive(Debug)]
 pub struct CallRecord {
     /// Since the ledger began.
     pub at: Duration,
     pub request_id: Uuid,
     pub account: Arc<str>,
     pub access_key: Arc<str>,
-    pub call: Arc<Call>,
+    pub call: Call,
     /// The code that it was answered with, or would have been had the caller waited: `Success`, or the error's. `None`
     /// where the answer has none.
     pub code: Option<String>,
@@ -106,6 +109,6 @@ impl Ledger {
         }
         counts.calls += u64::from(record.action() == Action::ReleaseInstance);
         self.releases.extend(record.released.iter().cloned());
-        self.calls.push(record);
+        self.calls.push(Arc::new(record));
     }
 }

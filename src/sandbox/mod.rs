@@ -2,10 +2,10 @@
 //! them, failures as networks have them, and a ledger of what really happened, which no client ever gets from the real
 //! one.
 //!
-//! Written from the API's side of the wire: of bulkrelease it shares the signatures, the limit of 100 and the way durations
-//! are written, and nothing else, so that the two can't be wrong alike. Follow one request: `connection` -> `server` ->
-//! `request` -> `gateway` -> `state` (quota, fault) -> `operations` (policy, parameters, inventory) -> `ledger` -> `answer`
-//! -> `delivery`.
+//! Written from the API's side of the wire: of bulkrelease it shares the signatures, the limit of 100, and the way durations
+//! are written and settings files are read, and nothing else, so that the two can't be wrong alike. Follow one request:
+//! `listener` -> `server` -> `request` -> `gateway` -> `state` (quota, fault) -> `operations` (policy, parameters,
+//! inventory) -> `ledger` -> `answer` -> `delivery`.
 //!
 //! Where the vendor is silent a decision was needed; it says "judged" where it stands.
 
@@ -21,6 +21,7 @@ mod gateway;
 mod inventory;
 mod latency;
 mod ledger;
+mod listener;
 mod nonces;
 mod one_line;
 mod operations;

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::accounts::{Key, number_of};
+use super::answer::SUCCESS;
 use super::policy::Permission;
 
 /// The code of a call above the quota.
@@ -20,7 +21,8 @@ pub(super) struct Refusal {
     pub status: StatusCode,
     pub code: Cow<'static, str>,
     pub message: Cow<'static, str>,
-    pub retry_after: Option<Duration>,
+    /// Milliseconds to wait, as they are written.
+    pub retry_after: Option<String>,
     pub denied: Option<Box<AccessDenied>>,
 }
 
@@ -61,12 +63,38 @@ impl Refusal {
 
     pub(super) fn throttled(retry_after: Option<Duration>) -> Self {
         let refusal = Self::bad_request(THROTTLED, "Request was denied due to user flow control.");
+        let retry_after = retry_after.map(|wait| wait.as_micros().div_ceil(1000).to_string());
         Self { retry_after, ..refusal }
     }
 
     pub(super) fn no_such_api() -> Self {
         let message = "Specified api is not found, please check your url and method.";
         Self::new(StatusCode::NOT_FOUND, "InvalidApi.NotFound", message)
+    }
+
+    /// Judged, as the next two are.
+    pub(super) fn unsupported_method() -> Self {
+        let message = "This http method is not supported: use POST or GET.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UnsupportedHTTPMethod", message)
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "InvalidParameter", "The body is too large.")
+    }
+
+    /// Nothing was done, and the next attempt may fare better.
+    pub(super) fn incomplete_body() -> Self {
+        Self { message: "The body did not arrive whole in time.".into(), ..Self::service_unavailable() }
+    }
+
+    pub(super) fn concurrent_operate() -> Self {
+        let message = "The resource is being operated on by another request.";
+        Self::new(StatusCode::OK, "SYSTEM.CONCURRENT_OPERATE", message)
+    }
+
+    /// The code of success, and no success.
+    pub(super) fn called_success() -> Self {
+        Self::new(StatusCode::OK, SUCCESS, "Successful!")
     }
 
     pub(super) fn inactive_key() -> Self {

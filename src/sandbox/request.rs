@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
+use percent_encoding::percent_decode;
 
 use super::refusal::Refusal;
 use crate::api::signature::{Parameter, decode, v3};
@@ -14,6 +15,7 @@ pub(super) struct Request<'a> {
     /// Those of the query, then those of a form body.
     pub parameters: Vec<Parameter<'a>>,
     in_query: usize,
+    has_form: bool,
     body: &'a [u8],
 }
 
@@ -26,12 +28,18 @@ impl<'a> Request<'a> {
                 .map_err(|_| Refusal::bad_request("IncompleteSignature", format!("The header {name} is not UTF-8.")))
         });
         let headers = headers.collect::<Result<Vec<_>, _>>()?;
-        let mut parameters: Vec<_> = decode(head.uri.query().unwrap_or_default().as_bytes()).collect();
+        let mut parameters: Vec<_> = decoded(head.uri.query().unwrap_or_default().as_bytes())?.collect();
         let in_query = parameters.len();
-        if is_form(&head.headers) {
-            parameters.extend(decode(body));
+        let has_form = !body.is_empty() && is_form(&head.headers);
+        if has_form {
+            parameters.extend(decoded(body)?);
         }
-        Ok(Self { method: head.method.as_str(), headers, parameters, in_query, body })
+        Ok(Self { method: head.method.as_str(), headers, parameters, in_query, has_form, body })
+    }
+
+    /// Whether its body was read as parameters.
+    pub(super) fn has_form(&self) -> bool {
+        self.has_form
     }
 
     /// What an ACS3 signature covers.
@@ -54,6 +62,14 @@ impl<'a> Request<'a> {
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_ref());
         found.filter(|value| !value.is_empty())
+    }
+}
+
+/// The parameters of a query or a form, if they are UTF-8: others would be read as what nobody wrote.
+fn decoded(wire: &[u8]) -> Result<impl Iterator<Item = Parameter<'_>>, Refusal> {
+    match percent_decode(wire).decode_utf8() {
+        Ok(_) => Ok(decode(wire)),
+        Err(_) => Err(Refusal::bad_request("InvalidParameter", "A parameter is not UTF-8.")),
     }
 }
 

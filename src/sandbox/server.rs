@@ -5,30 +5,31 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Request as HttpRequest, State as Extract};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request as HttpRequest, State as Extract};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use axum::routing::{MethodFilter, on};
+use axum::routing::any;
+use axum::{Extension, Router};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uuid::Uuid;
 
-use super::answer::{Envelope, Reply};
+use super::answer::Envelope;
 use super::call::Call;
-use super::connection::{Connections, Reset};
+use super::connection::Reset;
+use super::delivery::Answer;
 use super::gateway::{Moment, admit};
 use super::ledger::{Counts, Ledger};
 use super::refusal::Refusal;
 use super::request::{Request, host};
 use super::settings::{InvalidSettings, SandboxSettings};
 use super::state::{Decision, Fixed, State};
-use super::{admin, delivery};
+use super::{admin, delivery, listener};
 
 /// A form with 100 of the longest ids has a tenth of this.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -40,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Sandbox {
     address: SocketAddr,
     shared: Arc<Shared>,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
     stopping: DropGuard,
 }
 
@@ -79,15 +80,12 @@ impl Sandbox {
             calls: watch::Sender::new(0),
             stopping: stopping.clone(),
         });
-        let mut routes = Router::new().route("/", on(MethodFilter::POST.or(MethodFilter::GET), answer_call));
+        let mut routes = Router::new().route("/", any(answer_call));
         if shared.fixed.settings.admin {
             routes = routes.nest("/_sandbox", admin::routes());
         }
-        let service =
-            routes.fallback(no_such_api).with_state(Arc::clone(&shared)).into_make_service_with_connect_info::<Reset>();
-        let server =
-            axum::serve(Connections(listener), service).with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let task = tokio::spawn(async move { server.await });
+        let routes = routes.fallback(no_such_api).with_state(Arc::clone(&shared));
+        let task = tokio::spawn(listener::serve(listener, routes, stopping.clone()));
         Ok(Self { address, shared, task, stopping: stopping.drop_guard() })
     }
 
@@ -115,7 +113,7 @@ impl Sandbox {
     /// Serves until `end`, or until it can't go on.
     pub async fn serve_until(mut self, end: impl Future<Output = ()>) -> io::Result<()> {
         tokio::select! {
-            ended = &mut self.task => ended?,
+            ended = &mut self.task => Ok(ended?),
             () = end => self.stop().await,
         }
     }
@@ -125,7 +123,7 @@ impl Sandbox {
         let Self { mut task, stopping, .. } = self;
         drop(stopping);
         match timeout(PATIENCE, &mut task).await {
-            Ok(ended) => ended?,
+            Ok(ended) => Ok(ended?),
             // A client that never finishes its request may not keep us.
             Err(_) => {
                 task.abort();
@@ -142,56 +140,76 @@ impl Shared {
 
     /// As if the sandbox had just started, but for the tokens that have expired.
     pub(super) fn reset(&self) {
-        *self.state() = State::new(&self.fixed, Instant::now(), Timestamp::now());
+        let mut state = self.state();
+        *state = State::new(&self.fixed, Instant::now(), Timestamp::now());
         self.calls.send_replace(0);
     }
 
-    fn decide(&self, head: &Parts, body: &[u8]) -> Decision {
-        let settings = &self.fixed.settings;
-        let now = settings.check_clock.then(Timestamp::now);
+    fn decide(&self, head: &Parts, body: &[u8]) -> Result<Decision, Refusal> {
+        let now = self.fixed.settings.check_clock.then(Timestamp::now);
         let moment = Moment { now, running: self.started.elapsed() };
-        let decided = Request::read(head, body).and_then(|request| {
-            let caller = admit(&request, &self.fixed.keys, moment)?;
-            let call = Call::read(caller.action, &request.parameters);
-            let mut state = self.state();
-            let decision = state.decide(&self.fixed, &caller, call, Instant::now());
-            self.calls.send_replace(state.ledger.counts.calls);
-            Ok(decision)
-        });
-        decided.unwrap_or_else(|refusal| self.state().turn_away(settings, refusal))
+        let request = Request::read(head, body)?;
+        let caller = admit(&request, &self.fixed.keys, moment)?;
+        let call = Call::read(caller.action, &request.parameters);
+        let mut state = self.state();
+        let decision = state.decide(&self.fixed, &caller, call, Instant::now());
+        self.calls.send_replace(state.ledger.counts.calls);
+        Ok(decision)
+    }
+
+    fn turn_away(&self, refusal: Refusal) -> Decision {
+        self.state().turn_away(&self.fixed.settings, refusal)
+    }
+
+    /// Answers as decided, when it is time.
+    async fn answer(&self, decision: Decision, headers: &HeaderMap, reset: &Reset) -> Response {
+        let Decision { request_id, answer, delay } = decision;
+        if !delay.is_zero() {
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
+        let envelope = |reply| Envelope::of(&reply, request_id, host(headers));
+        match answer {
+            Answer::Whole(reply) => delivery::whole(envelope(reply)),
+            Answer::Spoilt(reply, spoil) => delivery::spoilt(envelope(reply), spoil, &self.stopping),
+            Answer::Foreign(foreign) => delivery::foreign(foreign, reset),
+        }
     }
 }
 
 async fn answer_call(
     Extract(shared): Extract<Arc<Shared>>,
-    ConnectInfo(reset): ConnectInfo<Reset>,
+    Extension(reset): Extension<Reset>,
     request: HttpRequest,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(Ok(body)) = timeout(PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await else {
-        let refusal = Refusal::bad_request("InvalidParameter", "The body is too large, too slow or cut off.");
-        return refused(refusal, host(&head.headers));
+    let decided = match (&head.method, whole_body(body).await) {
+        (&Method::POST | &Method::GET, Ok(body)) => shared.decide(&head, &body),
+        (&Method::POST | &Method::GET, Err(refusal)) => Err(refusal),
+        _ => Err(Refusal::unsupported_method()),
     };
-    let Decision { request_id, reply, fault, delay } = shared.decide(&head, &body);
-    if !delay.is_zero() {
-        tokio::select! {
-            () = sleep(delay) => {}
-            () = shared.stopping.cancelled() => {}
-        }
-    }
-    let envelope = reply.map(|reply| Envelope::of(&reply, request_id, host(&head.headers)));
-    match (envelope, fault) {
-        (Some(envelope), Some(fault)) => delivery::spoilt(envelope, &fault, &shared.stopping),
-        (Some(envelope), None) => delivery::whole(envelope),
-        (None, Some(fault)) => delivery::foreign(fault.answer, &reset),
-        (None, None) => refused(Refusal::internal_error(), host(&head.headers)),
-    }
+    let decision = decided.unwrap_or_else(|refusal| shared.turn_away(refusal));
+    shared.answer(decision, &head.headers, &reset).await
 }
 
-async fn no_such_api(request: HttpRequest) -> Response {
-    refused(Refusal::no_such_api(), host(request.headers()))
+async fn no_such_api(
+    Extract(shared): Extract<Arc<Shared>>,
+    Extension(reset): Extension<Reset>,
+    headers: HeaderMap,
+) -> Response {
+    let decision = shared.turn_away(Refusal::no_such_api());
+    shared.answer(decision, &headers, &reset).await
 }
 
-fn refused(refusal: Refusal, host: &str) -> Response {
-    delivery::whole(Envelope::of(&Reply::Refused(refusal), Uuid::new_v4(), host))
+/// A request's body, if it is of a decent size and arrives in time.
+pub(super) async fn whole_body(body: Body) -> Result<Bytes, Refusal> {
+    let mut request = HttpRequest::new(body);
+    DefaultBodyLimit::max(MAX_BODY_BYTES).apply(&mut request);
+    match timeout(PATIENCE, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::too_large()),
+        Ok(Err(_)) | Err(_) => Err(Refusal::incomplete_body()),
+    }
 }

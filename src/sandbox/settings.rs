@@ -50,7 +50,8 @@ pub struct SandboxSettings {
     pub access_keys: Vec<AccessKey>,
     /// The first rule that matches an id describes its instance. Without a rule and without a file, every id exists.
     pub instances: Vec<InstanceRule>,
-    /// CSV with a header: `InstanceId,Owner,ProductCode,SubscriptionType,Region,State`. Asked after the rules.
+    /// CSV with a header: `InstanceId,Owner,ProductCode,SubscriptionType,Region,State`. Asked after the rules. In a settings
+    /// file a relative path starts from that file's folder.
     pub instances_file: Option<PathBuf>,
     /// The first rule that strikes a call decides how it fails.
     pub faults: Vec<FaultRule>,
@@ -98,10 +99,21 @@ impl InvalidSettings {
 }
 
 impl SandboxSettings {
-    /// Reads a settings file's text; errors name the place in `file`. What the settings say together is checked when a
+    /// Reads a settings file's text; errors name the place in `file`, and never quote a secret. What the settings say together is checked when a
     /// sandbox starts.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        crate::config::parse_file(file, text)
+        // An error of the parser's own would quote an access key that is not written as a table.
+        let table: Option<toml::Table> = text.parse().ok();
+        if let Some(keys) = table.as_ref().and_then(|table| table.get("access_keys"))
+            && !keys.as_array().is_some_and(|keys| keys.iter().all(toml::Value::is_table))
+        {
+            let problem = "access_keys: is no list of tables: write each as [[access_keys]] with id and secret";
+            return Err(ConfigError::At { location: file.display().to_string(), problem: problem.to_owned() });
+        }
+        let mut settings: Self = crate::config::parse_file(file, text)?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        settings.instances_file = settings.instances_file.map(|listed| folder.join(listed));
+        Ok(settings)
     }
 
     /// Refuses what could never work, naming the setting.

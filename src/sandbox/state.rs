@@ -8,21 +8,18 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::accounts::Keys;
-use super::answer::Reply;
-use super::call::Call;
+use super::call::{Action, Call};
+use super::delivery::Answer;
 use super::faults::{FaultAnswer, FaultRule, Faults, draws_of};
 use super::gateway::Caller;
 use super::inventory::Inventory;
 use super::latency;
 use super::ledger::{CallRecord, Ledger};
 use super::nonces::Nonces;
-use super::operations::{Effect, World};
+use super::operations::{Effect, World, violation};
 use super::quota::Quota;
 use super::refusal::Refusal;
 use super::settings::{InvalidSettings, SandboxSettings};
-
-/// What a throttled caller is told to wait where no quota says it.
-const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What never changes while a sandbox runs.
 pub(super) struct Fixed {
@@ -35,19 +32,32 @@ pub(super) struct State {
     started: Instant,
     /// By access key.
     nonces: Vec<Nonces>,
-    /// By parent account, and of each its operations: quotas are counted for each.
-    quotas: Vec<[Option<Quota>; 2]>,
+    /// By parent account.
+    quotas: Vec<Quotas>,
     pub faults: Faults,
     pub ledger: Ledger,
+}
+
+/// An account's quotas: each operation has its own.
+struct Quotas {
+    release: Option<Quota>,
+    query: Option<Quota>,
 }
 
 /// How a request is answered, and after how long.
 pub(super) struct Decision {
     pub request_id: Uuid,
-    /// `None` where a fault sends something else than the API's JSON.
-    pub reply: Option<Reply>,
-    pub fault: Option<FaultRule>,
+    pub answer: Answer,
     pub delay: Duration,
+}
+
+impl Quotas {
+    fn of(&mut self, action: Action) -> Option<&mut Quota> {
+        match action {
+            Action::ReleaseInstance => self.release.as_mut(),
+            Action::QueryAvailableInstances => self.query.as_mut(),
+        }
+    }
 }
 
 impl Fixed {
@@ -62,7 +72,8 @@ impl State {
     pub(super) fn new(fixed: &Fixed, now: Instant, wall_clock: Timestamp) -> Self {
         let Fixed { settings, keys, .. } = fixed;
         let quota = |own: Option<f64>| own.or(settings.calls_per_second).map(|rate| Quota::new(rate, now));
-        let quotas = settings.accounts.values().map(|account| [0, 1].map(|_| quota(account.calls_per_second)));
+        let quotas = settings.accounts.values().map(|account| account.calls_per_second);
+        let quotas = quotas.map(|rate| Quotas { release: quota(rate), query: quota(rate) });
         Self {
             started: now,
             nonces: (0..keys.len()).map(|_| Nonces::new(now)).collect(),
@@ -75,7 +86,8 @@ impl State {
     /// Decides what a call does and does it, unless the request is a replay.
     ///
     /// The quota comes before everything that the call itself is about, and throttled calls don't use it up (judged). A
-    /// fault strikes what the quota let through.
+    /// fault strikes what the quota let through. Whatever then becomes of a call, ids that no careful client sends are held
+    /// against it.
     pub(super) fn decide(&mut self, fixed: &Fixed, caller: &Caller<'_>, call: Call, now: Instant) -> Decision {
         let Fixed { settings, keys, inventory } = fixed;
         if !self.nonces[caller.key].is_first_use(caller.nonce, now) {
@@ -86,8 +98,9 @@ impl State {
         let number = self.ledger.calls.len() as u64;
         let mut draws = draws_of(settings.seed, number);
         let at = now.saturating_duration_since(self.started);
-        let quota = &mut self.quotas[key.account_index][caller.action as usize];
-        let permit = quota.as_mut().map_or(Ok(()), |quota| quota.take(now));
+        let violation = violation(&call).is_some();
+        let quota = self.quotas[key.account_index].of(caller.action);
+        let permit = quota.map_or(Ok(()), |quota| quota.take(now));
         let fault = permit.ok().and_then(|()| self.faults.strike(&call, at, &mut draws));
         let lands = permit.is_ok() && fault.as_ref().is_none_or(FaultRule::takes_effect);
         let effect = lands.then(|| {
@@ -95,14 +108,13 @@ impl State {
             let mut world = World { inventory, released, atomic: settings.atomic, name_ids: settings.name_ids };
             world.carry_out(key, &call, number)
         });
-        let (honest, released, violation) = match effect {
-            Some(Effect { reply, released, violation }) => (Some(reply), released, violation),
-            None => (None, Vec::new(), false),
-        };
-        let reply = match (permit, &fault) {
-            (Err(wait), _) => Some(Reply::Refused(Refusal::throttled(settings.retry_after.then_some(wait)))),
-            (Ok(()), Some(fault)) => fault.answer.told(honest, settings.retry_after),
-            (Ok(()), None) => honest,
+        let (honest, released) = effect.map(|Effect { reply, released }| (reply, released)).unzip();
+        let answer = match (permit, &fault, honest) {
+            (Err(wait), ..) => Answer::refused(Refusal::throttled(settings.retry_after.then_some(wait))),
+            (Ok(()), Some(fault), honest) => fault.told(honest, caller.action, settings.retry_after),
+            (Ok(()), None, Some(honest)) => Answer::Whole(honest),
+            // What neither quota nor fault strikes is carried out.
+            (Ok(()), None, None) => Answer::refused(Refusal::internal_error()),
         };
         let request_id = Uuid::new_v4();
         let record = CallRecord {
@@ -110,10 +122,10 @@ impl State {
             request_id,
             account: Arc::clone(&key.account),
             access_key: Arc::clone(&key.id),
-            call: Arc::new(call),
-            code: reply.as_ref().map(|reply| reply.code().to_owned()),
+            call,
+            code: answer.reply().map(|reply| reply.code().to_owned()),
             fault: fault.as_ref().map(|fault| fault.answer),
-            released,
+            released: released.unwrap_or_default(),
         };
         self.ledger.record(record, violation);
         let delay = match &fault {
@@ -123,36 +135,12 @@ impl State {
             }
             _ => latency::draw(settings.latency, settings.latency_p99, &mut draws),
         };
-        Decision { request_id, reply, fault, delay }
+        Decision { request_id, answer, delay }
     }
 
     /// Refuses a request of nobody known.
     pub(super) fn turn_away(&mut self, settings: &SandboxSettings, refusal: Refusal) -> Decision {
         self.ledger.counts.unauthentic += 1;
-        let reply = Some(Reply::Refused(refusal));
-        Decision { request_id: Uuid::new_v4(), reply, fault: None, delay: settings.latency }
-    }
-}
-
-impl FaultAnswer {
-    /// What a call that is struck is told in JSON, if it is. `honest` is the answer to what it did, if it did anything.
-    fn told(self, honest: Option<Reply>, retry_after: bool) -> Option<Reply> {
-        Some(match self {
-            Self::Honest | Self::Hang | Self::Truncated | Self::SlowBody | Self::WrongContentType => {
-                honest.unwrap_or(Reply::Refused(Refusal::internal_error()))
-            }
-            Self::InternalError => Reply::Refused(Refusal::internal_error()),
-            Self::ServiceUnavailable => Reply::Refused(Refusal::service_unavailable()),
-            Self::Throttled => Reply::Refused(Refusal::throttled(retry_after.then_some(A_SECOND))),
-            Self::TokenExpired => Reply::Refused(Refusal::expired_token()),
-            Self::KeyInactive => Reply::Refused(Refusal::inactive_key()),
-            Self::ConcurrentOperate => Reply::Failed {
-                code: "SYSTEM.CONCURRENT_OPERATE",
-                message: "The resource is being operated on by another request.",
-            },
-            Self::FailureAsSuccess => Reply::Failed { code: "Success", message: "Successful!" },
-            Self::Contradictory => Reply::Contradictory,
-            Self::Reset | Self::Empty | Self::Html | Self::HtmlError | Self::Redirect => return None,
-        })
+        Decision { request_id: Uuid::new_v4(), answer: Answer::refused(refusal), delay: settings.latency }
     }
 }

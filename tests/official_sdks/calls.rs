@@ -89,7 +89,7 @@ pub fn calls() -> Vec<Call> {
     let every_option = json!({
         "Region": "cn-hangzhou", "ProductType": "ecs", "RenewStatus": "ManualRenewal", "OwnerId": 1_234_567_890_123_456_i64,
     });
-    let odd_id = format!("i-named-{}", ODD.replace(',', ""));
+    let odd_id = format!("i-named-{}", ODD.replace([',', ' '], ""));
     let denied = |by| Denied { action: "bss:ReleaseInstance", by };
     let refused = |status, code| Refused { status, code };
     vec![

@@ -61,6 +61,16 @@ async fn every_call_and_every_release_is_shown_in_parts() {
 
     let (status, problem) = client.admin(Method::GET, "calls?form=1", "").await;
     assert!(status == StatusCode::BAD_REQUEST && problem["Error"].as_str().unwrap().contains("form"), "{problem}");
+    for (method, page, expected) in [
+        (Method::GET, "calls?limit=0", StatusCode::BAD_REQUEST),
+        (Method::GET, "releases?limit=0", StatusCode::BAD_REQUEST),
+        (Method::GET, "instances/%FF", StatusCode::BAD_REQUEST),
+        (Method::DELETE, "calls", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "reset", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let (status, problem) = client.admin(method, page, "").await;
+        assert!(status == expected && problem["Error"].is_string(), "{page}: {status} {problem}");
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,9 @@ async fn a_ram_user_may_do_what_its_policies_allow() {
         let sandbox = with_policies(&[statement]).await;
         assert_eq!(Client::of(&sandbox).release(&["i-1"]).await.0, StatusCode::OK, "{statement}");
         let query = Client { action: "QueryAvailableInstances", ..Client::of(&sandbox) };
-        assert_error(query.call(&[("InstanceIDs", "i-2")]).await, 403, "NoPermission");
+        let denied = query.call(&[("InstanceIDs", "i-2")]).await;
+        assert_eq!(denied.1["AccessDeniedDetail"]["AuthAction"], "bss:QueryAvailableInstances");
+        assert_error(denied, 403, "NoPermission");
     }
     for action in ["bss:DescribeInstances", "bss:QueryAvailableInstances", "bssapi:Query*"] {
         let statement = format!(r#"{{"Effect":"Allow","Action":"{action}","Resource":"*"}}"#);

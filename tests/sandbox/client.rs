@@ -27,6 +27,10 @@ pub struct Client {
     pub method: Method,
     /// Parameters travel in a form body, not in the query.
     pub form: bool,
+    /// In place of a fresh one.
+    pub nonce: Option<&'static str>,
+    /// A body of no declared kind, signed by its hash.
+    pub body: Option<&'static str>,
 }
 
 impl Client {
@@ -42,6 +46,8 @@ impl Client {
             date: "2026-01-31T00:00:00Z",
             method: Method::POST,
             form: false,
+            nonce: None,
+            body: None,
         }
     }
 
@@ -72,7 +78,9 @@ impl Client {
         let parameters = owned(parameters);
         let (query, body) =
             if self.form { (&[][..], canonical_query(&parameters)) } else { (&parameters[..], String::new()) };
-        let (host, nonce) = (self.address.to_string(), uuid::Uuid::new_v4().to_string());
+        let body = self.body.map_or(body, str::to_owned);
+        let fresh = || uuid::Uuid::new_v4().to_string();
+        let (host, nonce) = (self.address.to_string(), self.nonce.map_or_else(fresh, str::to_owned));
         let hash = v3::content_hash(body.as_bytes());
         let mut headers = vec![
             ("host", host.as_str()),

@@ -47,6 +47,12 @@ async fn an_error_in_json_says_what_its_rule_says_and_takes_effect_only_where_it
         ("'contradictory'", 200, "Success", false),
         ("'contradictory', lands = true", 200, "Success", true),
         ("'honest', latency = '1ms'", 200, "Success", true),
+        ("'odd-code', lands = true", 200, "Invalid_Product_Code", true),
+        ("'error', status = 429, code = 'Throttling'", 429, "Throttling", false),
+        ("'error', status = 400, code = 'Forbidden.RiskControl'", 400, "Forbidden.RiskControl", false),
+        ("'error', status = 418, code = 'Teapot'", 418, "Teapot", false),
+        ("'error', status = 200, code = 'RESOURCE_NOT_FOUND'", 200, "RESOURCE_NOT_FOUND", false),
+        ("'error', status = 500, code = 'Odd', lands = true", 500, "Odd", true),
         ("'hang', hang_for = '1ms'", 500, "InternalError", false),
         ("'hang', hang_for = '1ms', lands = true", 200, "Success", true),
     ];
@@ -63,6 +69,47 @@ async fn an_answer_that_contradicts_itself_does_so_in_its_fields() {
     assert_eq!(fields(&struck("'contradictory'").await.0), (true.into(), false.into()));
     assert_eq!(fields(&struck("'failure-as-success'").await.0), (false.into(), serde_json::Value::Null));
     assert_eq!(fields(&struck("'concurrent-operate'").await.0).0, false);
+    assert_eq!(fields(&struck("'odd-code', lands = true").await.0), (true.into(), true.into()));
+    let own = struck("'error', status = 200, code = 'X', message = 'why'").await.0;
+    assert_eq!((fields(&own).0, &own.json()["Message"]), (false.into(), &"why".into()));
+}
+
+#[tokio::test]
+async fn a_query_that_is_struck_is_answered_in_its_own_shape() {
+    let sandbox = start("faults = [{ answer = 'contradictory', action = 'QueryAvailableInstances' }]").await;
+    let query = Client { action: "QueryAvailableInstances", ..Client::of(&sandbox) };
+    let data = query.call(&[("InstanceIDs", "i-1")]).await.1["Data"].clone();
+    assert_eq!((&data["InstanceList"], &data["TotalCount"]), (&serde_json::json!([]), &1.into()));
+    assert!(data.get("ReleaseResult").is_none(), "{data}");
+}
+
+#[tokio::test]
+async fn a_time_to_wait_is_written_as_its_rule_writes_it() {
+    for wait in ["0", "-1", "soon", "99999999999999999999"] {
+        for status in [200, 400, 429] {
+            let rule = format!("'error', status = {status}, code = 'X', retry_after = '{wait}'");
+            assert_eq!(struck(&rule).await.0.header("x-acs-retry-after"), Some(wait));
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_that_no_careful_client_sends_count_whatever_the_answer_is() {
+    let sandbox = start(
+        "calls_per_second = 0.001
+        faults = [{ answer = 'reset', action = 'QueryAvailableInstances' }]",
+    )
+    .await;
+    let client = Client::of(&sandbox);
+    let many = vec!["i-1"; 101].join(",");
+    // The first call has the only token and is unsound besides; the second is throttled; the third gets no answer.
+    assert_error(client.call(&[("InstanceIds", &many)]).await, 400, "MissingProductCode");
+    assert_error(client.release(&["i-1", " i-2"]).await, 400, "Throttling.User");
+    let query = Client { action: "QueryAvailableInstances", ..client.clone() };
+    assert!(query.acs3(&[("InstanceIDs", "i-1,,i-2")]).send().await.is_err());
+    assert_eq!(sandbox.counts().violations, 3);
+    let calls = sandbox.ledger().calls;
+    assert_eq!((calls[0].call.instance_ids.len(), calls[0].call.id_count), (101, 101));
 }
 
 #[tokio::test]
@@ -164,8 +211,10 @@ async fn faults_are_switched_while_the_sandbox_runs() {
     assert_eq!(client.admin(Method::PUT, "faults", "[]").await.0.as_u16(), 200);
     assert_error(client.release(&["i-1"]).await, 400, "ResourceNotExists");
     for (body, named) in [
-        ("nonsense", "faults"),
-        (r#"[{"answer":"boom"}]"#, "boom"),
+        ("nonsense", "faults: expected ident"),
+        ("[] []", "faults: trailing characters"),
+        (r#"[{"answer":"reset"}]x"#, "faults: trailing characters"),
+        (r#"[{"answer":"boom"}]"#, "faults[0].answer: unknown variant `boom`"),
         (r#"[{"answer":"reset"},{"answer":"redirect","lands":true}]"#, "faults[1].lands"),
         (r#"[{"answer":"reset","shear":1}]"#, "shear"),
     ] {

@@ -58,6 +58,7 @@ async fn a_parameter_at_fault_is_named_by_its_code() {
         (2, "", "MissingInstanceIds"),
         (2, "i-1,,i-2", "InvalidParameter"),
         (2, "i-1,i-1", "InvalidParameter"),
+        (2, "i-1, i-2", "InvalidParameter"),
         (5, "Never", "InvalidRenewStatus"),
         (6, "9223372036854775808", "InvalidOwnerId"),
     ];
@@ -66,7 +67,7 @@ async fn a_parameter_at_fault_is_named_by_its_code() {
         parameters[place].1 = value;
         assert_error(client.call(&parameters).await, 400, code);
     }
-    assert_eq!((sandbox.counts().ids_released, sandbox.counts().violations), (0, 2));
+    assert_eq!((sandbox.counts().ids_released, sandbox.counts().violations), (0, 3));
     assert_eq!(client.call(&good).await.0, StatusCode::OK);
 }
 

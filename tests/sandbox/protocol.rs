@@ -1,10 +1,12 @@
 //! Who is let in: signatures, clock, nonces, tokens, operations and versions; and a quota for each account.
 
 use bulkrelease::sandbox::{Counts, Sandbox, SandboxSettings};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 
 use crate::client::{Client, assert_error, milliseconds_to_wait, read, release_of};
 use crate::start;
+use crate::wire::exchange;
 
 #[tokio::test]
 async fn nobody_without_a_known_key_and_a_fresh_sound_signature_releases_anything() {
@@ -31,7 +33,7 @@ async fn both_signatures_are_taken_by_both_methods_from_query_and_form() {
     let mut calls = 0;
     for (method, form) in [(Method::POST, false), (Method::POST, true), (Method::GET, false)] {
         let client = Client { method, form, ..Client::of(&sandbox) };
-        let (one, other) = (format!("i-acs3-{calls}"), format!("i-实例 +*~-{calls}"));
+        let (one, other) = (format!("i-acs3-{calls}"), format!("i-实例+*~-{calls}"));
         for request in [client.acs3(&release_of(&one)), client.rpc(&release_of(&other))] {
             let (status, body) = read(request.send().await.unwrap()).await;
             assert_eq!((status, &body["Data"]["ReleaseResult"]), (StatusCode::OK, &true.into()), "{body}");
@@ -55,6 +57,79 @@ async fn a_replayed_request_is_refused_although_its_signature_is_good() {
         assert_error(read(replay.send().await.unwrap()).await, 400, "SignatureNonceUsed");
     }
     assert_eq!((sandbox.counts().calls, sandbox.counts().unauthentic), (2, 2));
+}
+
+#[tokio::test]
+async fn a_nonce_is_what_was_signed_to_the_last_character_and_no_longer_than_anybody_needs() {
+    let sandbox = start("").await;
+    let client = Client::of(&sandbox);
+    let request = client.acs3(&release_of("i-1")).build().unwrap();
+    for blank in ["\u{a0}", "\u{2003}"] {
+        let mut replay = request.try_clone().unwrap();
+        let nonce = replay.headers()["x-acs-signature-nonce"].to_str().unwrap().to_owned() + blank;
+        replay.headers_mut().insert("x-acs-signature-nonce", HeaderValue::from_bytes(nonce.as_bytes()).unwrap());
+        let refused = read(client.http.execute(replay).await.unwrap()).await;
+        assert_error(refused, 400, "SignatureDoesNotMatch");
+    }
+    assert_eq!(client.http.execute(request).await.unwrap().status(), StatusCode::OK);
+    for (length, status) in [(128, 200), (129, 400)] {
+        let nonce: &'static str = "n".repeat(length).leak();
+        let answer =
+            Client { nonce: Some(nonce), ..client.clone() }.acs3(&release_of(&format!("i-{length}"))).send().await;
+        assert_eq!(answer.unwrap().status(), status, "{length}");
+    }
+    assert_eq!((sandbox.counts().accepted, sandbox.counts().unauthentic), (2, 3));
+}
+
+#[tokio::test]
+async fn a_form_is_read_only_where_its_being_one_is_signed() {
+    let sandbox = start("").await;
+    let client = Client::of(&sandbox);
+    let unsigned = client.acs3(&[]).build().unwrap();
+    // Not part of what was signed, and yet it would say what the body means.
+    let body = "ProductCode=ecs&SubscriptionType=PayAsYouGo&InstanceIds=i-1";
+    let form = Client { body: Some(body), ..client.clone() }.acs3(&[]);
+    let form = form.header("content-type", "application/x-www-form-urlencoded").send().await;
+    assert_error(read(form.unwrap()).await, 400, "IncompleteSignature");
+    assert_error(read(client.http.execute(unsigned).await.unwrap()).await, 400, "MissingProductCode");
+    assert_eq!(sandbox.counts().unauthentic, 1);
+}
+
+#[tokio::test]
+async fn other_methods_and_what_is_not_utf_8_or_too_large_is_refused_in_json_and_counted() {
+    let sandbox = start("").await;
+    let client = Client::of(&sandbox);
+    for method in [Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        let answer = Client { method: method.clone(), ..client.clone() }.acs3(&release_of("i-1")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        if method != Method::HEAD {
+            assert_error(read(answer).await, 405, "UnsupportedHTTPMethod");
+        }
+    }
+    let url = format!("http://{}/", sandbox.address());
+    let garbled = client.http.post(format!("{url}?Action=ReleaseInstance&InstanceIds=i-%FF")).send().await;
+    assert_error(read(garbled.unwrap()).await, 400, "InvalidParameter");
+    let large = client.http.post(&url).body("x".repeat(300 * 1024)).send().await;
+    assert_error(read(large.unwrap()).await, 413, "InvalidParameter");
+    let elsewhere = client.http.post(format!("{url}elsewhere")).send().await;
+    assert_error(read(elsewhere.unwrap()).await, 404, "InvalidApi.NotFound");
+    assert_eq!(sandbox.counts(), Counts { unauthentic: 8, ..Counts::default() });
+}
+
+#[tokio::test]
+async fn a_body_that_stays_away_is_answered_with_what_may_be_tried_again() {
+    let sandbox = start("").await;
+    let wire = "POST /?Action=ReleaseInstance HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nshort";
+    let answer = exchange(sandbox.address(), wire.as_bytes()).await;
+    assert_eq!((answer.status(), &answer.json()["Code"]), (503, &"ServiceUnavailable".into()));
+    assert_eq!(sandbox.counts().unauthentic, 1);
+}
+
+#[tokio::test]
+async fn only_http_1_is_spoken() {
+    let sandbox = start("").await;
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    assert!(http.get(format!("http://{}/", sandbox.address())).send().await.is_err());
 }
 
 #[tokio::test]

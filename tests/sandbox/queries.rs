@@ -62,13 +62,14 @@ async fn only_an_accounts_own_instances_that_fit_are_listed_a_page_at_a_time() {
 
 #[tokio::test]
 async fn a_query_is_refused_by_the_parameter_at_fault() {
-    let sandbox = start("instances = [{ ids = 'i-{000000..100000}' }]").await;
+    let sandbox = start("instances = [{ ids = 'i-{00000..10000}' }]").await;
     let client = Client { action: "QueryAvailableInstances", ..Client::of(&sandbox) };
     let many = (0..101).map(|number| format!("i-{number}")).collect::<Vec<_>>().join(",");
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (&[("InstanceIDs", &many)], "InvalidParameter"),
         (&[("Region", "cn-hangzhou")], "MissingProductCode"),
         (&[("PageNum", "0")], "InvalidPageNum"),
+        (&[("PageNum", "+2")], "InvalidPageNum"),
         (&[("PageSize", "301")], "InvalidPageSize"),
         (&[("PageSize", "many")], "InvalidPageSize"),
         (&[("RenewStatus", "Never")], "InvalidRenewStatus"),

@@ -18,7 +18,7 @@ async fn for_key_of(vector: &Value) -> Sandbox {
 
 #[tokio::test]
 async fn every_request_recorded_from_the_vendors_sdks_is_served_byte_for_byte() {
-    let mut served = 0;
+    let (mut served, mut odd) = (0, 0);
     for vector in vectors("v1-").into_iter().chain(vectors("v3-")) {
         let sandbox = for_key_of(&vector).await;
         let mut wire = format!("{}\r\n", text(&vector, "/wire/request_line"));
@@ -27,12 +27,19 @@ async fn every_request_recorded_from_the_vendors_sdks_is_served_byte_for_byte() 
         }
         wire += &format!("\r\n{}", text(&vector, "/wire/body"));
         let answer = exchange(sandbox.address(), wire.as_bytes()).await;
+        if has_blanks(&vector) {
+            // Sound, and yet no list of ids.
+            assert_eq!(answer.json()["Code"], "InvalidParameter", "{}: {answer:?}", text(&vector, "/name"));
+            assert_eq!((sandbox.counts().unauthentic, sandbox.counts().violations), (0, 1));
+            odd += 1;
+            continue;
+        }
         assert_eq!(answer.status(), 200, "{}: {answer:?}", text(&vector, "/name"));
         let asked: Vec<&str> = text(&vector, "/input_params/InstanceIds").split(',').collect();
         assert_eq!(sandbox.ledger().released_ids(), asked.into_iter().collect(), "{}", text(&vector, "/name"));
         served += 1;
     }
-    assert_eq!(served, 27);
+    assert_eq!((served, odd), (24, 3));
 }
 
 #[tokio::test]
@@ -52,9 +59,15 @@ async fn a_recorded_request_with_any_change_to_what_is_signed_is_refused_and_as_
             refused += 1;
         }
         assert_eq!(sandbox.counts().calls, 0, "{}", recorded.name);
-        assert_eq!(exchange(sandbox.address(), &wire(&recorded)).await.status(), 200, "{}", recorded.name);
+        let answer = exchange(sandbox.address(), &wire(&recorded)).await;
+        assert_eq!((answer.status() == 200, sandbox.counts().calls), (!has_blanks(&vector), 1), "{}", recorded.name);
     }
     assert!(refused > 1000, "{refused}");
+}
+
+/// Whether the recorded call lists ids with white space, which an SDK sends and no list of ids may have.
+fn has_blanks(vector: &Value) -> bool {
+    text(vector, "/input_params/InstanceIds").contains(' ')
 }
 
 /// A request as it travels; its body is as long as its headers say.

@@ -82,8 +82,9 @@ pub fn lists_the_ids_of(order: &Order, result: &JobResult) {
 }
 
 /// Where results and the sandbox's ledger differ: a job without a result, one that lists other ids than its job; an id
-/// that is said to be released and is still there, or the other way round; a release that nobody asked for; a call
-/// beyond the API's limits. `Unresolved` alone may be said of any id. `gone_before` knows the ids that never were there.
+/// that is said to be released and is still there, or the other way round, or to be released by a call of the worker's
+/// own that the sandbox knows nothing of; a release that nobody asked for; a call beyond the API's limits. `Unresolved`
+/// alone may be said of any id: whoever judges by this bounds it. `gone_before` knows the ids that never were there.
 pub fn disagreements(
     orders: &[Order],
     results: &BTreeMap<String, Vec<JobResult>>,
@@ -106,14 +107,15 @@ pub fn disagreements(
             }
             for instance in &result.instances {
                 let id = instance.instance_id.as_str();
-                let gone = released.contains(id) || gone_before(id);
-                let said = match instance.outcome {
-                    Outcome::Released | Outcome::AlreadyGone => true,
-                    Outcome::Refused | Outcome::Rejected | Outcome::Expired | Outcome::DryRun => false,
-                    Outcome::Unresolved => gone,
+                let (in_ledger, gone) = (released.contains(id), released.contains(id) || gone_before(id));
+                let agrees = match instance.outcome {
+                    Outcome::Released if !instance.presumed => in_ledger,
+                    Outcome::Released | Outcome::AlreadyGone => gone,
+                    Outcome::Refused | Outcome::Rejected | Outcome::Expired | Outcome::DryRun => !gone,
+                    Outcome::Unresolved => true,
                 };
-                if said != gone {
-                    found.push(format!("{}: gone = {gone}, and {instance:?}", order.job));
+                if !agrees {
+                    found.push(format!("{}: in the ledger = {in_ledger}, gone = {gone}, and {instance:?}", order.job));
                 }
             }
         }

@@ -50,7 +50,7 @@ impl Request<'_> {
         let headers = names.iter().map(|name| self.header(name)).collect::<Result<Vec<_>, _>>()?;
         self.header("host")?;
         let hash = content_hash(self.body);
-        if self.header(CONTENT_HASH)?.1.trim() != hash {
+        if trimmed(self.header(CONTENT_HASH)?.1) != hash {
             return Err(SignatureFault::Body);
         }
         let signature = hex::decode(authorization.signature).map_err(|_| SignatureFault::Mismatch)?;
@@ -62,7 +62,7 @@ impl Request<'_> {
     fn canonical(&self, headers: &[(&str, &str)], names: &str, content_hash: &str) -> String {
         let mut text = format!("{}\n/\n{}\n", self.method, canonical_query(self.parameters));
         for (name, value) in headers {
-            text.extend([name, ":", value.trim(), "\n"]);
+            text.extend([name, ":", trimmed(value), "\n"]);
         }
         text.extend(["\n", names, "\n", content_hash]);
         text
@@ -76,6 +76,12 @@ impl Request<'_> {
             (Some(_), Some(_)) => Err(SignatureFault::Incomplete(format!("the header {name} is there twice"))),
         }
     }
+}
+
+/// Without the blanks that HTTP allows around a header's value. Any other white space is part of the value, as whoever
+/// remembers nonces takes it to be.
+fn trimmed(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
 }
 
 /// What an `Authorization` header of this kind says.
@@ -94,6 +100,11 @@ impl<'a> Authorization<'a> {
         let (signed_headers, signature) = rest.split_once(",Signature=")?;
         Some(Self { access_key_id, signed_headers, signature })
     }
+
+    /// Whether this header is among the signed ones.
+    pub fn covers(&self, header: &str) -> bool {
+        self.signed_headers.split(';').any(|name| name == header)
+    }
 }
 
 fn keyed(secret: &str, canonical: &str) -> Hmac<Sha256> {
@@ -108,6 +119,25 @@ mod tests {
     fn verdict(names: &str, headers: &[(&str, &str)]) -> SignatureFault {
         let request = Request { method: "POST", parameters: &[], headers, body: b"" };
         request.verify(&Authorization { access_key_id: "id", signed_headers: names, signature: "" }, "s").unwrap_err()
+    }
+
+    #[test]
+    fn only_the_blanks_of_http_around_a_value_are_no_part_of_it() {
+        let hash = content_hash(b"");
+        let headers = |nonce| [("host", "h"), (CONTENT_HASH, hash.as_str()), ("x-acs-signature-nonce", nonce)];
+        let signed = headers("n");
+        let sound = Request { method: "POST", parameters: &[], headers: &signed, body: b"" };
+        let authorization = sound.authorization("id", "s");
+        let authorization = Authorization::parse(&authorization).unwrap();
+        for (nonce, expected) in [
+            (" n\t", Ok(())),
+            ("n\u{a0}", Err(SignatureFault::Mismatch)),
+            ("\u{2003}n", Err(SignatureFault::Mismatch)),
+            ("n\u{c}", Err(SignatureFault::Mismatch)),
+        ] {
+            let changed = headers(nonce);
+            assert_eq!(Request { headers: &changed, ..sound }.verify(&authorization, "s"), expected, "{nonce:?}");
+        }
     }
 
     #[test]

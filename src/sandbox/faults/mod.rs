@@ -1,6 +1,7 @@
 //! Which calls fail for no reason of their own, and how. Pure: the same seed, rules and order of calls always fail alike.
 
 mod rule;
+mod told;
 
 use std::time::Duration;
 

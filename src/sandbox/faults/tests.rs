@@ -100,6 +100,22 @@ fn a_rule_that_can_not_be_is_refused_by_name() {
         let problem = check(&rules(&[line])).unwrap_err().to_string();
         assert!(problem.starts_with(expected), "{line}: {problem}");
     }
+    let own = [
+        ("error code=A", "faults[0].status is missing"),
+        ("error status=302 code=A", "faults[0].status"),
+        ("error status=400", "faults[0].code is missing"),
+        ("error status=400 code=A lands=true", "faults[0].lands can't be true with error"),
+        ("error status=200 code=A lands=true", "faults[0].lands can't be true with error"),
+        ("error status=429 code=A retry_after=\u{7}", "faults[0].retry_after"),
+        ("reset status=400", "faults[0].status goes with the answer error alone"),
+        ("reset retry_after=1", "faults[0].retry_after goes with the answer error alone"),
+        ("odd-code", "faults[0].lands must be true with odd-code"),
+    ];
+    for (line, expected) in own {
+        let problem = check(&rules(&[line])).unwrap_err().to_string();
+        assert!(problem.starts_with(expected), "{line}: {problem}");
+    }
+    assert_eq!(check(&rules(&["error status=500 code=A lands=true", "odd-code lands=true"])), Ok(()));
     for answer in
         ["service-unavailable", "concurrent-operate", "throttled", "token-expired", "key-inactive", "redirect"]
     {

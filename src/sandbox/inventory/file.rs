@@ -7,14 +7,24 @@ use serde::Deserialize;
 
 use super::super::call::SUBSCRIPTION_TYPES;
 use super::super::settings::InvalidSettings;
-use super::{Instance, InstanceRule, InstanceState};
+use super::{Instance, InstanceState, is_id};
 
 /// The instances of a file. What they are is kept once for all that are alike, so that a million of them take little.
 #[derive(Debug, Default)]
 pub(super) struct InstanceFile {
-    kinds: Vec<InstanceRule>,
+    kinds: Vec<Kind>,
     /// The place of its kind, by id.
     instances: BTreeMap<Box<str>, usize>,
+}
+
+/// What instances that are alike are.
+#[derive(Debug)]
+struct Kind {
+    state: InstanceState,
+    owner: Option<String>,
+    product: Option<String>,
+    subscription_type: Option<String>,
+    region: Option<String>,
 }
 
 /// One line. What is empty is open.
@@ -37,20 +47,28 @@ struct Row {
 impl InstanceFile {
     pub(super) fn read(file: &Path) -> Result<Self, InvalidSettings> {
         let setting = |problem: String| InvalidSettings::new("instances_file", problem);
-        let text = std::fs::File::open(file)
+        let text = std::fs::read_to_string(file)
             .map_err(|error| setting(format!("names {}, which can't be read: {error}", file.display())))?;
-        Self::parse(text).map_err(|problem| setting(format!("{}: {problem}", file.display())))
+        Self::parse(&text).map_err(|problem| setting(format!("{}: {problem}", file.display())))
     }
 
-    fn parse(text: impl std::io::Read) -> Result<Self, String> {
-        let mut lines = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
+    fn parse(text: &str) -> Result<Self, String> {
+        // A quote that is never closed would swallow every line after it.
+        if !text.matches('"').count().is_multiple_of(2) {
+            return Err("a quote is not closed: every field that begins with one must end with one".to_owned());
+        }
+        let mut lines = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let header = lines.headers().map_err(|error| error.to_string())?;
+        if !header.iter().any(|column| column == "InstanceId") {
+            return Err("has no column InstanceId: begin with the header InstanceId,Owner,ProductCode,SubscriptionType,Region,State".to_owned());
+        }
         let mut found = Self::default();
         let mut places = HashMap::new();
         for row in lines.deserialize::<Row>() {
             let mut row = row.map_err(|error| error.to_string())?;
             let id = std::mem::take(&mut row.instance_id);
             let wrong = |problem: &str| Err(format!("instance {id:?}: {problem}"));
-            if id.is_empty() || id.contains(',') {
+            if !is_id(&id) {
                 return wrong("is no id");
             }
             let place = match places.get(&row) {
@@ -85,14 +103,26 @@ impl InstanceFile {
     }
 }
 
-fn kind(row: &Row) -> Result<InstanceRule, String> {
+impl Kind {
+    fn instance(&self) -> Instance<'_> {
+        Instance {
+            state: self.state,
+            owner: self.owner.as_deref(),
+            product: self.product.as_deref(),
+            subscription_type: self.subscription_type.as_deref(),
+            region: self.region.as_deref(),
+        }
+    }
+}
+
+fn kind(row: &Row) -> Result<Kind, String> {
     let Row { owner, product_code, subscription_type, region, .. } = row.clone();
     let state: InstanceState = row.state.parse()?;
     match subscription_type.as_deref() {
         Some(kind) if !SUBSCRIPTION_TYPES.contains(&kind) => {
             Err(format!("SubscriptionType is {kind:?}: write one of {}", SUBSCRIPTION_TYPES.join(", ")))
         }
-        _ => Ok(InstanceRule { ids: "*".parse()?, state, owner, product: product_code, subscription_type, region }),
+        _ => Ok(Kind { state, owner, product: product_code, subscription_type, region }),
     }
 }
 
@@ -105,14 +135,14 @@ mod tests {
     #[test]
     fn a_files_instances_are_what_its_columns_say_and_open_where_they_are_empty() {
         let text = format!("{HEADER}i-1,default,ecs,PayAsYouGo,cn-hangzhou,locked\ni-2,,,,,\ni-3,,,,,\n");
-        let file = InstanceFile::parse(text.as_bytes()).unwrap();
+        let file = InstanceFile::parse(&text).unwrap();
         let one = file.find("i-1").unwrap();
         assert_eq!((one.owner, one.product, one.state), (Some("default"), Some("ecs"), InstanceState::Locked));
         let two = file.find("i-2").unwrap();
         assert_eq!((two.owner, two.product, two.state), (None, None, InstanceState::Running));
         assert!(file.find("i-4").is_none());
         assert_eq!((file.len(), file.kinds.len()), (3, 2));
-        assert!(InstanceFile::parse("InstanceId,State\ni-1,gone\n".as_bytes()).is_ok());
+        assert!(InstanceFile::parse("InstanceId,State\ni-1,gone\n").is_ok());
     }
 
     #[test]
@@ -123,10 +153,14 @@ mod tests {
             (format!("{HEADER}i-1,,,,,\ni-1,,,,,\n"), "stands there twice"),
             (format!("{HEADER},,,,,\n"), "is no id"),
             (format!("{HEADER}i-1,,\n"), "line: 2"),
-            ("Id,State\ni-1,gone\n".to_owned(), "unknown field `Id`"),
+            (format!("{HEADER}i 1,,,,,\n"), "is no id"),
+            (format!("{HEADER}i-1,\"default,,,,\ni-2,,,,,\n"), "a quote is not closed"),
+            ("Id,State\ni-1,gone\n".to_owned(), "has no column InstanceId"),
+            ("InstanceId,Colour\ni-1,red\n".to_owned(), "unknown field `Colour`"),
+            (String::new(), "has no column InstanceId"),
         ];
         for (text, expected) in cases {
-            let problem = InstanceFile::parse(text.as_bytes()).unwrap_err();
+            let problem = InstanceFile::parse(&text).unwrap_err();
             assert!(problem.contains(expected), "{text}: {problem}");
         }
     }

@@ -16,6 +16,11 @@ pub(super) use rule::Instance;
 use super::settings::{InvalidSettings, SandboxSettings};
 use file::InstanceFile;
 
+/// Whether a text can be an id in a list of ids: neither its separator, nor what somebody on the way may trim or fold.
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
+}
+
 /// The released ids, each with the number of the call that released it.
 pub(super) type Released = HashMap<Arc<str>, u64>;
 
@@ -42,12 +47,19 @@ impl Inventory {
         found.filter(|instance| instance.state != InstanceState::Gone)
     }
 
-    /// Every id that rules and file list, in their order; `None` if they are more than `limit`. An id may come twice.
+    /// Every id that rules and file list, once and in their order; `None` if they list more than `limit`.
     pub(super) fn listed(&self, limit: u64) -> Option<impl Iterator<Item = String> + '_> {
         let counts = self.rules.iter().filter_map(|rule| rule.ids.count());
         let count = counts.fold(self.file.len() as u64, u64::saturating_add);
-        let rules = self.rules.iter().flat_map(|rule| rule.ids.ids());
-        (count <= limit).then(|| rules.chain(self.file.ids().map(str::to_owned)))
+        let is_new = |rules: &[InstanceRule], id: &str| {
+            !rules.iter().any(|rule| rule.ids.count().is_some() && rule.ids.matches(id))
+        };
+        let of_rules = self.rules.iter().enumerate().flat_map(move |(place, rule)| {
+            let before = &self.rules[..place];
+            rule.ids.ids().filter(move |id| is_new(before, id))
+        });
+        let of_file = self.file.ids().filter(move |id| is_new(&self.rules, id)).map(str::to_owned);
+        (count <= limit).then(|| of_rules.chain(of_file))
     }
 }
 
@@ -79,7 +91,7 @@ mod tests {
     #[test]
     fn millions_are_listed_only_within_the_limit_and_prefixes_never() {
         let inventory = inventory(&["i-*", "x-{1..3}", "x-1"]);
-        assert!(inventory.listed(4).unwrap().eq(["x-1", "x-2", "x-3", "x-1"]));
+        assert!(inventory.listed(4).unwrap().eq(["x-1", "x-2", "x-3"]));
         assert!(inventory.listed(3).is_none());
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::is_id;
+
 /// `i-1`, `i-gone-*` or `i-{00000..99999}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -84,7 +86,7 @@ impl FromStr for IdPattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |problem: &str| Err(format!("{text:?} {problem}: write an id, a prefix and *, or i-{{000..999}}"));
-        if text.is_empty() || text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
+        if !is_id(text) {
             return wrong("is no id");
         }
         if let Some((before, rest)) = text.split_once('{') {
@@ -95,7 +97,8 @@ impl FromStr for IdPattern {
                 return wrong("is no range from less to more");
             }
             let padded = first_digits == last_digits;
-            if !padded && decimal_digits(first) != first_digits {
+            let plain = decimal_digits(first) == first_digits && decimal_digits(last) == last_digits;
+            if !padded && !plain {
                 return wrong("has ends of unlike length");
             }
             let width = if padded { first_digits } else { 1 };
@@ -194,6 +197,7 @@ mod tests {
             "i-{1..2}*",
             "i-{1..2}{3..4}",
             "i-{01..100}",
+            "i-{1..0100}",
             "i-{-1..2}",
             "i-{a..b}",
             "i-{1-2}",

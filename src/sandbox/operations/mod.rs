@@ -12,7 +12,7 @@ pub(super) use query::Page;
 use super::accounts::Key;
 use super::answer::Reply;
 use super::call::{Action, Call, RENEW_STATUSES, SUBSCRIPTION_TYPES};
-use super::inventory::{Inventory, Released};
+use super::inventory::{Inventory, Released, is_id};
 use super::policy::{Permission, permission};
 use super::refusal::Refusal;
 use crate::contract::MAX_IDS_PER_CALL;
@@ -21,8 +21,6 @@ use crate::contract::MAX_IDS_PER_CALL;
 pub(super) struct Effect {
     pub reply: Reply,
     pub released: Vec<Arc<str>>,
-    /// No careful client makes such a call, whatever its input.
-    pub violation: bool,
 }
 
 /// The world that operations work on.
@@ -36,18 +34,12 @@ pub(super) struct World<'a> {
 impl World<'_> {
     /// Carries a call out.
     pub(super) fn carry_out(&mut self, key: &Key, call: &Call, number: u64) -> Effect {
-        let refused = |refusal, violation| Effect { reply: Reply::Refused(refusal), released: Vec::new(), violation };
-        if let Err(refusal) = authorise(key, call.action) {
-            return refused(refusal, false);
-        }
-        if let Some((refusal, violation)) = unfit(call) {
-            return refused(refusal, violation);
+        if let Err(refusal) = authorise(key, call.action).and_then(|()| fit(call)) {
+            return Effect { reply: Reply::Refused(refusal), released: Vec::new() };
         }
         match call.action {
             Action::ReleaseInstance => self.release(key, call, number),
-            Action::QueryAvailableInstances => {
-                Effect { reply: self.query(key, call).into(), released: Vec::new(), violation: false }
-            }
+            Action::QueryAvailableInstances => Effect { reply: self.query(key, call).into(), released: Vec::new() },
         }
     }
 }
@@ -56,9 +48,9 @@ impl World<'_> {
 fn policy_names(action: Action) -> &'static [&'static str] {
     match action {
         Action::ReleaseInstance => &["bss:ReleaseInstance", "bssapi:ReleaseInstance"],
-        // The vendor's page named `bssapi:QueryAvailableInstances`, and names `bss:DescribeInstances` today.
+        // The vendor's pages have named `bssapi:QueryAvailableInstances` and `bss:DescribeInstances`, too.
         Action::QueryAvailableInstances => {
-            &["bss:DescribeInstances", "bss:QueryAvailableInstances", "bssapi:QueryAvailableInstances"]
+            &["bss:QueryAvailableInstances", "bssapi:QueryAvailableInstances", "bss:DescribeInstances"]
         }
     }
 }
@@ -79,40 +71,40 @@ fn authorise(key: &Key, action: Action) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The parameter at fault, if there is one, and whether no careful client would have sent it.
-fn unfit(call: &Call) -> Option<(Refusal, bool)> {
-    let at_fault = |refusal| Some((refusal, false));
+/// Refuses a call by the parameter at fault.
+fn fit(call: &Call) -> Result<(), Refusal> {
     if let Some(name) = &call.repeated {
-        return at_fault(Refusal::bad_request("InvalidParameter", format!("{name} is specified twice.")));
+        return Err(Refusal::bad_request("InvalidParameter", format!("{name} is specified twice.")));
     }
     let not_one_of =
         |value: &Option<String>, allowed: &[&str]| value.as_deref().is_some_and(|value| !allowed.contains(&value));
     if not_one_of(&call.subscription_type, &SUBSCRIPTION_TYPES) {
-        return at_fault(Refusal::invalid("SubscriptionType"));
+        return Err(Refusal::invalid("SubscriptionType"));
     }
     if not_one_of(&call.renew_status, &RENEW_STATUSES) {
-        return at_fault(Refusal::invalid("RenewStatus"));
+        return Err(Refusal::invalid("RenewStatus"));
     }
-    if call.owner_id.as_ref().is_some_and(|id| id.parse::<i64>().is_err()) {
-        return at_fault(Refusal::invalid("OwnerId"));
+    if call.owner_id.as_ref().is_some_and(|id| id.starts_with('+') || id.parse::<i64>().is_err()) {
+        return Err(Refusal::invalid("OwnerId"));
     }
     let missing = match call.action {
         Action::ReleaseInstance => release::missing(call),
         Action::QueryAvailableInstances => query::missing(call),
     };
     if let Some(name) = missing {
-        return at_fault(Refusal::missing(name));
+        return Err(Refusal::missing(name));
     }
-    unfit_ids(call).map(|message| (Refusal::bad_request("InvalidParameter", message), true))
+    // Not `InvalidInstanceIds`: that would say that an instance is at fault.
+    violation(call).map_or(Ok(()), |message| Err(Refusal::bad_request("InvalidParameter", message)))
 }
 
-/// Not `InvalidInstanceIds`: that would say that an instance is at fault.
-fn unfit_ids(call: &Call) -> Option<&'static str> {
+/// What is wrong with a call's ids that no careful client sends, whatever its input.
+pub(super) fn violation(call: &Call) -> Option<&'static str> {
     let ids = &call.instance_ids;
-    if ids.len() > MAX_IDS_PER_CALL {
+    if call.id_count > MAX_IDS_PER_CALL {
         Some("More than 100 instances are specified.")
-    } else if ids.iter().any(|id| id.is_empty()) {
-        Some("An instance without an id is specified.")
+    } else if !ids.iter().all(|id| is_id(id)) {
+        Some("An instance is specified whose id is empty, or has white space or control characters.")
     } else if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
         Some("An instance is specified twice.")
     } else {
@@ -130,7 +122,8 @@ mod tests {
         parameters.retain(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
         parameters.extend(changes);
         let parameters: Vec<_> = parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        unfit(&Call::read(action, &parameters)).map(|(refusal, violation)| (refusal.code.into_owned(), violation))
+        let call = Call::read(action, &parameters);
+        fit(&call).err().map(|refusal| (refusal.code.into_owned(), violation(&call).is_some()))
     }
 
     fn hundred() -> String {
@@ -151,12 +144,16 @@ mod tests {
         assert_eq!(release(&[("RenewStatus", "Never")]), code("InvalidRenewStatus"));
         assert_eq!(release(&[("OwnerId", "9223372036854775808")]), code("InvalidOwnerId"));
         assert_eq!(release(&[("OwnerId", "me")]), code("InvalidOwnerId"));
+        assert_eq!(release(&[("OwnerId", "+5")]), code("InvalidOwnerId"));
         assert_eq!(release(&[("InstanceIds", "")]), code("MissingInstanceIds"));
         assert_eq!(release(&[("Region", "x"), ("Region", "y")]), code("InvalidParameter"));
         assert_eq!(release(&[("InstanceIds", "a"), ("InstanceIds", "b")]), code("InvalidParameter"));
-        for ids in [format!("{},j", hundred()), "a,,b".to_owned(), "a,".to_owned(), "a,b,a".to_owned()] {
-            assert_eq!(release(&[("InstanceIds", &ids)]), Some(("InvalidParameter".to_owned(), true)), "{ids}");
+        let many = format!("{},j", hundred());
+        for ids in [&many, "a,,b", "a,", "a,b,a", "a, b", " a", "a\t,b", "a\u{a0}", "a b", "a\n", "a\u{0}"] {
+            assert_eq!(release(&[("InstanceIds", ids)]), Some(("InvalidParameter".to_owned(), true)), "{ids:?}");
         }
+        // Held against the caller whatever else is wrong.
+        assert_eq!(release(&[("InstanceIds", "a,a"), ("ProductCode", "")]), Some(("MissingProductCode".into(), true)));
     }
 
     #[test]

@@ -2,19 +2,18 @@
 //!
 //! What an instance leaves open (a renewal, a product type, and whatever its rule doesn't say) is what the caller asks for.
 
-use std::collections::HashSet;
-
 use serde::Serialize;
 
 use super::super::accounts::{Key, number_of};
 use super::super::answer::Reply;
 use super::super::call::Call;
-use super::super::inventory::InstanceState;
+use super::super::inventory::{Instance, InstanceState};
 use super::super::refusal::Refusal;
 use super::World;
 
-/// A list without ids goes through everything that rules and file name; above this, ask by ids.
-const MAX_LISTED: u64 = 100_000;
+/// A list without ids goes through everything that rules and file name, while every other call waits; above this, ask by
+/// ids.
+const MAX_LISTED: u64 = 10_000;
 
 /// Source: the vendor's model, "default value: 20, maximum value: 300".
 const DEFAULT_PAGE_SIZE: u32 = 20;
@@ -66,9 +65,10 @@ impl World<'_> {
         let page_size = number("PageSize", &call.page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)?;
         let skipped = (page_num as usize - 1).saturating_mul(page_size as usize);
         let mut page = Page { instance_list: Vec::new(), page_num, page_size, total_count: 0 };
-        let mut take = |listed: Listed| {
+        let mut take = |id: &str| {
+            let Some(instance) = self.seen(id, key, call) else { return };
             if page.total_count >= skipped && page.instance_list.len() < page_size as usize {
-                page.instance_list.push(listed);
+                page.instance_list.push(Listed::of(id, instance, key, call));
             }
             page.total_count += 1;
         };
@@ -77,27 +77,33 @@ impl World<'_> {
                 let message = format!("This server lists up to {MAX_LISTED} instances: specify InstanceIDs.");
                 Refusal::bad_request("InvalidParameter", message)
             })?;
-            let mut seen = HashSet::new();
-            for id in listed {
-                if let Some(listed) = self.listed(&id, key, call).filter(|_| seen.insert(id)) {
-                    take(listed);
-                }
-            }
+            listed.for_each(|id| take(&id));
         } else {
-            call.instance_ids.iter().filter_map(|id| self.listed(id, key, call)).for_each(take);
+            call.instance_ids.iter().for_each(|id| take(id));
         }
-        Ok(Reply::Listed(page))
+        Ok(Reply::listed(page))
     }
 
-    /// An instance as the caller sees it, if it is there, the caller's, and what is asked for.
-    fn listed(&self, id: &str, key: &Key, call: &Call) -> Option<Listed> {
+    /// An instance that is there, the caller's, and what is asked for.
+    fn seen(&self, id: &str, key: &Key, call: &Call) -> Option<Instance<'_>> {
         let instance = self.inventory.find(id).filter(|instance| instance.fits(call))?;
         let own = instance.owner.is_none_or(|owner| *owner == *key.account);
-        if !own || self.released.contains_key(id) {
-            return None;
-        }
+        (own && !self.released.contains_key(id)).then_some(instance)
+    }
+}
+
+impl Page {
+    /// A page that says of itself that it should hold an instance.
+    pub(in super::super) fn contradictory() -> Self {
+        Self { instance_list: Vec::new(), page_num: 1, page_size: DEFAULT_PAGE_SIZE, total_count: 1 }
+    }
+}
+
+impl Listed {
+    /// An instance as the caller sees it.
+    fn of(id: &str, instance: Instance<'_>, key: &Key, call: &Call) -> Self {
         let or = |own: Option<&str>, asked: &Option<String>| own.map(str::to_owned).or_else(|| asked.clone());
-        Some(Listed {
+        Self {
             instance_id: id.to_owned(),
             owner_id: number_of(&key.account),
             status: "Normal",
@@ -107,12 +113,13 @@ impl World<'_> {
             subscription_type: or(instance.subscription_type, &call.subscription_type),
             region: or(instance.region, &call.region),
             renew_status: call.renew_status.clone(),
-        })
+        }
     }
 }
 
 fn number(name: &str, text: &Option<String>, default: u32, maximum: u32) -> Result<u32, Refusal> {
     let Some(text) = text else { return Ok(default) };
-    let number = text.parse().ok().filter(|number| (1..=maximum).contains(number));
+    let signed = text.starts_with('+');
+    let number = text.parse().ok().filter(|number| !signed && (1..=maximum).contains(number));
     number.ok_or_else(|| Refusal::invalid(name))
 }

@@ -50,11 +50,11 @@ impl World<'_> {
         }
         self.released.extend(good.iter().map(|id| (Arc::clone(id), number)));
         let reply = match refused {
-            None => Reply::Released,
+            None => Reply::released(true),
             Some((defect, named)) if self.name_ids => Reply::Refused(defect.refusal(&named)),
             Some((defect, _)) => Reply::Refused(defect.refusal(&[])),
         };
-        Effect { reply, released: good, violation: false }
+        Effect { reply, released: good }
     }
 
     fn defect(&self, id: &Arc<str>, key: &Key, call: &Call) -> Option<Defect> {

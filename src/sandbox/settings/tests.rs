@@ -81,6 +81,31 @@ fn a_mistake_in_a_file_is_shown_with_its_place_and_setting() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_quoted_in_an_error() {
+    for text in [
+        "access_keys = 'id:hidden'",
+        "access_keys = ['id:hidden']",
+        "[[access_keys]]\nid = 'a'\nsecret = 4815162342",
+        "[[access_keys]]\nid = 'a'\nsecret = ['hidden']",
+        "[[access_keys]]\nid = 'a'\nsecret = 'b'\nsecurity_token = 4815162342",
+        "[[access_keys]]\nid = 'a'\nsecret = 4815162342.5",
+    ] {
+        let problem = SandboxSettings::parse(Path::new("s.toml"), text).expect_err(text);
+        let said = format!("{problem} {problem:?}");
+        assert!(!said.contains("hidden") && !said.contains("4815162342"), "{said}");
+        assert!(said.contains("access_keys"), "{said}");
+    }
+}
+
+#[test]
+fn a_files_instances_are_looked_for_beside_it() {
+    let of = |text: &str| SandboxSettings::parse(Path::new("folder/s.toml"), text).unwrap().instances_file;
+    assert_eq!(of("instances_file = 'i.csv'").as_deref(), Some(Path::new("folder/i.csv")));
+    assert_eq!(of("instances_file = '/i.csv'").as_deref(), Some(Path::new("/i.csv")));
+    assert_eq!(of(""), None);
+}
+
+#[test]
 fn what_makes_no_sense_together_is_refused_by_name() {
     let key = "[[access_keys]]\nid = 'a'\nsecret = 'b'\n";
     let cases = [
@@ -92,6 +117,8 @@ fn what_makes_no_sense_together_is_refused_by_name() {
         (format!("{key}account = 'c'"), "access_keys[0].account is \"c\", which is no account here"),
         (format!("{key}policies = ['{{\"Version\":\"1\",\"Statement\":[]}}']"), "access_keys[0].policies bind nobody"),
         (format!("{key}expires_after = '1s'"), "access_keys[0].expires_after needs a security_token"),
+        (format!("{key}user = ''"), "access_keys[0].user is empty"),
+        (format!("{key}security_token = ''"), "access_keys[0].security_token is empty"),
         ("[[access_keys]]\nid = ''\nsecret = 'b'".to_owned(), "access_keys[0].id or its secret is empty"),
         (
             "[[instances]]\nids = '*'\nsubscription_type = 'Monthly'".to_owned(),
