@@ -6,11 +6,11 @@
 //! | [`cli`] | one file a command: worker, enqueue, dead, verify, setup, sandbox, demo, config, healthcheck |
 //! | [`dead`] | dead letters: looking, choosing, replaying |
 //! | [`config`] | every setting, typed; defaults < file < environment < flags |
-//! | [`broker`] | takes jobs from a queue, puts results into one, forgets a job only then: RabbitMQ or one SQLite file |
+//! | [`broker`] | takes jobs from a queue, puts results into one, lets jobs wait in others: RabbitMQ or one SQLite file |
 //! | [`worker`] | the loop that joins the rooms |
 //! | [`engine`] | the heart, pure: what to call next, and what a verdict means for every id |
 //! | [`pace`] | when a call may go: quota, pauses, delays |
-//! | [`api`] | one call: request, signature, credentials, error table, client |
+//! | [`api`] | one call, or one query that reads suspects back: request, signature, credentials, error table, client |
 //! | [`ops`] | what people and machines see: metrics, log lines, health |
 //! | [`sandbox`] | a `ReleaseInstance` server to rehearse against |
 //! | [`verify`] | jobs, results, dead letters and ledger held against each other: is anything lost? |
@@ -18,8 +18,11 @@
 //!
 //! Arrows run one way: `cli -> worker -> {engine, pace, api, broker, ops} -> contract`. The engine knows neither tokio nor
 //! lapin nor reqwest. Follow one job: [`broker::Delivery`] -> `worker::intake` -> [`engine::Engine::admit`] ->
-//! [`engine::Engine::seal`] -> [`api::Client::release`] -> [`engine::Engine::verdict`] -> `worker::reply` (or
-//! `worker::postpone`, for a job that must wait and comes back) -> [`broker::Settlement::Finish`].
+//! [`engine::Engine::seal`] -> [`api::Client::release`] -> [`engine::Engine::verdict`] -> `worker::reply` ->
+//! [`broker::Settlement::Finish`]. Two by-ways: suspects are read back first ([`engine::Engine::seal_read_back`] ->
+//! [`api::Client::query`] -> [`engine::Engine::read_back`]); and a job that must wait becomes an
+//! [`engine::PostponedJob`] -> `worker::postpone` -> [`contract::Remainder`] -> [`broker::Destination::Retry`], a retry
+//! queue from which it is delivered again.
 
 pub mod api;
 pub mod broker;

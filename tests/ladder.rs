@@ -120,17 +120,26 @@ async fn a_job_that_the_quota_can_not_serve_in_time_is_parked_and_finishes_with_
     let directory = tempfile::tempdir().expect("a directory");
     for house in houses("parked", directory.path()).await {
         let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
-        let ids = (0..700).map(|n| format!("i-{n}")).collect();
-        let orders = [Order { job: "large".to_owned(), group: 0, ids }];
+        // One that a delivery has no time for, and others that have no room beside it.
+        let order = |job: usize, first: usize, count: usize| {
+            let ids = (first..first + count).map(|n| format!("i-{n}")).collect();
+            Order { job: format!("job-{job}"), group: 0, ids }
+        };
+        let orders: Vec<_> =
+            [order(0, 0, 2500)].into_iter().chain((1..=15).map(|n| order(n, 2400 + 100 * n, 100))).collect();
         enqueue(&*house.broker, messages(&orders)).await;
-        // Seven calls at three a second, of which a delivery may take one second.
-        let settings =
-            house.worker(&sandbox, 3.0).with("WORKER__MAX_HOLD", "1s").with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "900ms");
+        // Forty calls at sixteen a second, of which a delivery may take one second.
+        let settings = house
+            .worker(&sandbox, 16.0)
+            .with("WORKER__MAX_HOLD", "1s")
+            .with("WORKER__MAX_WAIT", "500ms")
+            .with("WORKER__MAX_PENDING_IDS", "200")
+            .with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "900ms");
         let worker = Worker::start(&settings).await;
-        let results = house.results(1).await;
+        let results = house.results(orders.len()).await;
         let parked = metric(&worker, "bulkrelease_jobs_postponed_total{why=\"parked\"}").await;
         println!("{}: parked {parked} times", house.url);
-        assert!(parked > 0.0);
+        assert!(parked > 5.0);
         house.is_done(worker).await;
         each_order_is_released_once(&orders, &results);
         each_id_was_asked_for_once(&orders, &sandbox.ledger());

@@ -137,7 +137,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn pause(raw: Raw<'_>) -> Option<Duration> {
+pub(super) fn pause(raw: Raw<'_>) -> Option<Duration> {
     let number =
         |text: Option<&str>| text.and_then(|text| text.trim().parse::<u64>().ok()).filter(|number| *number > 0);
     let milliseconds = number(raw.retry_after_milliseconds).map(Duration::from_millis);

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Raw, read};
 use super::credentials::{Chain, Credential};
-use super::listing;
+use super::listing::{self, Listing};
 use super::request::{QUERY, RELEASE, VERSION, query_parameters, release_parameters};
 use super::signature::{canonical_query, v3};
 use super::{ErrorTable, signature::Parameter};
@@ -80,15 +80,23 @@ impl Client {
             Ok(received) => read(received.raw(), &self.table),
             Err(verdict) => Answer { verdict, pause: None },
         };
-        self.mind_the_credential(answer)
+        Answer { verdict: self.mind_the_credential(answer.verdict), ..answer }
     }
 
     /// Asks which ids of a batch the account still lists. Releases nothing, and says nothing unless the listing is whole.
-    pub async fn query(&self, batch: &Batch) -> ReadBack {
-        match self.send(QUERY, &query_parameters(batch), 0).await {
+    pub async fn query(&self, batch: &Batch) -> Listing {
+        let listing = match self.send(QUERY, &query_parameters(batch), 0).await {
             Ok(received) => listing::read(received.raw(), batch, &self.table),
-            Err(verdict) => ReadBack::Failed(verdict),
-        }
+            Err(verdict) => Listing { read_back: ReadBack::Failed(verdict), pause: None },
+        };
+        let read_back = match listing.read_back {
+            ReadBack::Failed(verdict) => ReadBack::Failed(self.mind_the_credential(verdict)),
+            listed @ ReadBack::Listed { .. } => {
+                self.stale_tokens.store(0, Ordering::Relaxed);
+                listed
+            }
+        };
+        Listing { read_back, ..listing }
     }
 
     async fn send(&self, action: &str, parameters: &[Parameter<'_>], attempt: u32) -> Result<Received, Verdict> {
@@ -151,17 +159,17 @@ impl Client {
 
     /// A refused credential is read again at its source. The first time a token is stale that alone may mend it, so the
     /// batch is simply tried again; only then is it the account's problem.
-    fn mind_the_credential(&self, answer: Answer) -> Answer {
-        let Verdict::Account(evidence) = &answer.verdict else {
+    fn mind_the_credential(&self, verdict: Verdict) -> Verdict {
+        let Verdict::Account(evidence) = &verdict else {
             self.stale_tokens.store(0, Ordering::Relaxed);
-            return answer;
+            return verdict;
         };
         self.credentials.refresh();
         let stale = evidence.code.as_deref().is_some_and(|code| code.starts_with("InvalidSecurityToken"));
         if stale && self.stale_tokens.fetch_add(1, Ordering::Relaxed) == 0 {
-            return Answer { verdict: Verdict::of(Class::Transient, Evidence::clone(evidence)), pause: answer.pause };
+            return Verdict::of(Class::Transient, Evidence::clone(evidence));
         }
-        answer
+        verdict
     }
 }
 

@@ -1,23 +1,37 @@
-//! From the answer to a query to the ids that the account still lists. An id that is missing counts as released, so
-//! anything short of a whole listing, and any doubt about it, is a failed query.
+//! From the answer to a query to the ids that the account still lists. That an id is missing is half of the proof that it is
+//! released, so anything short of a whole listing, and any doubt about it, is a failed query.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::ErrorTable;
-use super::answer::{Raw, envelope, evidence, refused, succeeded, without_envelope};
+use super::answer::{Raw, envelope, evidence, pause, refused, succeeded, without_envelope};
 use crate::contract::{Batch, Class, Evidence, InstanceId, ReadBack, Verdict};
 
+/// What a query came to.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    pub read_back: ReadBack,
+    /// How long the server wants queries to pause.
+    pub pause: Option<Duration>,
+}
+
 /// Reads the answer to a query for the ids of a batch.
-pub(super) fn read(raw: Raw<'_>, batch: &Batch, table: &ErrorTable) -> ReadBack {
+pub(super) fn read(raw: Raw<'_>, batch: &Batch, table: &ErrorTable) -> Listing {
+    let pause = pause(raw);
+    Listing { read_back: read_back(raw, batch, table, pause.is_some()), pause }
+}
+
+fn read_back(raw: Raw<'_>, batch: &Batch, table: &ErrorTable, paused: bool) -> ReadBack {
     let Some(envelope) = envelope(raw) else {
         return ReadBack::Failed(without_envelope(raw));
     };
     let evidence = evidence(&envelope);
     if !succeeded(raw, &envelope) {
-        return ReadBack::Failed(refused(raw.status, evidence, table, false));
+        return ReadBack::Failed(refused(raw.status, evidence, table, paused));
     }
     match listed(&envelope, batch) {
         Ok(ids) => ReadBack::Listed { ids, evidence: Arc::new(evidence) },
@@ -71,7 +85,7 @@ mod tests {
     fn answer(status: u16, body: &str, whole: bool) -> ReadBack {
         let raw =
             Raw { status, retry_after_milliseconds: None, retry_after_seconds: None, body: body.as_bytes(), whole };
-        read(raw, &batch(), &ErrorTable::new(&BTreeMap::new()))
+        read(raw, &batch(), &ErrorTable::new(&BTreeMap::new())).read_back
     }
 
     fn data(data: &str) -> String {
@@ -118,5 +132,14 @@ mod tests {
             let ReadBack::Failed(verdict) = answer(status, &body, complete) else { panic!("{status} {body}") };
             assert_eq!(verdict.class().as_str(), class, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_pause_that_the_server_asks_for_is_told() {
+        let body = br#"{"Code":"Throttling.User","Message":"m"}"#;
+        let raw =
+            Raw { status: 400, retry_after_milliseconds: None, retry_after_seconds: Some("7"), body, whole: true };
+        let listing = read(raw, &batch(), &ErrorTable::new(&BTreeMap::new()));
+        assert_eq!(listing.pause, Some(Duration::from_secs(7)));
     }
 }

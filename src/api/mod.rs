@@ -15,4 +15,5 @@ pub mod signature;
 pub use answer::Answer;
 pub use client::{Client, ClientError};
 pub use error_table::ErrorTable;
+pub use listing::Listing;
 pub use request::{QUERY, RELEASE};

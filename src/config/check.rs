@@ -8,11 +8,18 @@ use std::time::Duration;
 use url::Url;
 
 use super::endpoint;
-use super::{AccountSettings, BrokerSettings, LogSettings, RetrySettings, SafetySettings, Settings, WorkerSettings};
-use crate::contract::{InstanceId, MAX_IDS_PER_CALL};
+use super::{
+    AccountSettings, BrokerSettings, CallsPerSecond, LogSettings, RetrySettings, SafetySettings, Settings,
+    WorkerSettings,
+};
+use crate::contract::{InstanceId, MAX_IDS_PER_CALL, MAX_IDS_PER_JOB};
 
 /// Far below RabbitMQ's default consumer_timeout of 30 minutes, after which it closes the channel.
 const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
+
+/// Calls that an account must be able to make while a delivery is held, lest every search for a bad id be cut short: one
+/// for the batch, and 14 at worst to find a single one in it.
+const CALLS_WITHIN_A_HOLD: f64 = 16.0;
 
 /// A setting that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +40,7 @@ pub fn check(settings: &Settings) -> Vec<Violation> {
     rules.section("safety").safety(&settings.safety);
     rules.section("log").log(&settings.log);
     for (name, account) in &settings.accounts {
-        rules.section(&format!("accounts.{name}")).account(account);
+        rules.section(&format!("accounts.{name}")).account(account, settings.worker.max_hold);
     }
     rules.violations
 }
@@ -106,7 +113,7 @@ impl Rules {
         self.within("max_in_flight_calls", worker.max_in_flight_calls, 1..=1000);
         self.within("split_budget", worker.split_budget, 1..=1000);
         // The result of a job lists every id, and must fit into one message.
-        self.within("max_ids_per_job", worker.max_ids_per_job, 1..=50_000);
+        self.within("max_ids_per_job", worker.max_ids_per_job, 1..=MAX_IDS_PER_JOB);
         // 16 MiB is the largest message that RabbitMQ 4 takes.
         self.within("max_message_bytes", worker.max_message_bytes, 1024..=16 * 1024 * 1024);
         self.within("max_pending_ids", worker.max_pending_ids, MAX_IDS_PER_CALL..=100_000_000);
@@ -118,6 +125,12 @@ impl Rules {
         // The queue's own limit is 100; the worker must give up first, to say why.
         self.within("max_deliveries", worker.max_deliveries, 1..=90);
         self.some_time("max_hold", worker.max_hold);
+        self.demand(
+            worker.max_wait <= worker.max_hold / 2,
+            "max_wait",
+            "is more than half of worker.max_hold, so that a rare product would often be sent away before its turn: shorten \
+             it, or lengthen worker.max_hold",
+        );
         self.demand(
             worker.max_hold > longest_call,
             "max_hold",
@@ -175,9 +188,21 @@ impl Rules {
         );
     }
 
-    fn account(&mut self, account: &AccountSettings) {
+    fn account(&mut self, account: &AccountSettings, max_hold: Duration) {
         if let Some(Err(problem)) = account.endpoint.as_deref().map(endpoint) {
             self.demand(false, "endpoint", problem);
+        }
+        if let CallsPerSecond::Limited(rate) = account.calls_per_second {
+            let calls = rate * max_hold.as_secs_f64();
+            self.demand(
+                calls >= CALLS_WITHIN_A_HOLD,
+                "calls_per_second",
+                format!(
+                    "gives {calls:.1} calls within worker.max_hold, too few to find one bad id in a batch: write at least \
+                     {:.3}, or lengthen worker.max_hold",
+                    CALLS_WITHIN_A_HOLD / max_hold.as_secs_f64()
+                ),
+            );
         }
         self.within("burst", account.burst, 1..=1000);
         self.some_time("connect_timeout", account.connect_timeout);
@@ -245,6 +270,7 @@ mod tests {
             ("broker.heartbeat", "'1h'"),
             ("worker.name", "''"),
             ("worker.linger", "'11s'"),
+            ("worker.max_wait", "'151s'"),
             ("worker.overdue_share", "0"),
             ("worker.max_in_flight_calls", "0"),
             ("worker.split_budget", "0"),
@@ -284,6 +310,7 @@ mod tests {
             ("log.level", "'inof'"),
             ("log.level", "'info,lapin=loud'"),
             ("accounts.vno.endpoint", "'https://host/path'"),
+            ("accounts.vno.calls_per_second", "0.05"),
             ("accounts.vno.burst", "0"),
             ("accounts.vno.connect_timeout", "'0s'"),
             ("accounts.vno.call_timeout", "'0s'"),
@@ -301,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_delivery_is_held_for_longer_than_a_call_and_for_less_than_the_broker_allows() {
-        for (hold, call) in [("20s", "20s"), ("1ms", "1s"), ("19m", "2m")] {
+        for (hold, call) in [("20s", "20s"), ("20s", "21s"), ("19m", "2m")] {
             let found = broken(&format!("worker.max_hold = '{hold}'\naccounts.vno.call_timeout = '{call}'"));
             assert!(found.len() == 1 && found[0].starts_with("worker.max_hold "), "{hold} {call}: {found:?}");
         }

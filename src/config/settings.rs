@@ -205,7 +205,7 @@ pub struct AccountSettings {
     /// Whether a refused call is known to have released nothing. The vendor doesn't say; `false` assumes nothing.
     pub atomic: bool,
     /// Whether `QueryAvailableInstances` may be asked which suspects are still there. The operator vouches that it lists
-    /// every instance of the account.
+    /// every instance of the account; what it does not list is called once more before it counts as released.
     pub read_back: bool,
     pub read_back_calls_per_second: CallsPerSecond,
     #[serde(with = "duration")]

@@ -93,6 +93,10 @@ impl DeadLetter {
         if let Some(request_id) = &self.request_id {
             set(header::REQUEST_ID, request_id);
         }
+        // Every other body is a job by now, whatever it was.
+        if let (DeadReason::Malformed, Some(kind)) = (self.reason, &original.kind) {
+            set(header::TYPE, kind);
+        }
         let properties = Properties {
             message_id: original.message_id.clone(),
             correlation_id: original.correlation_id.clone(),
@@ -147,6 +151,16 @@ mod tests {
         );
         assert!(parts.iter().all(|part| part.body.len() <= MAX_BODY_BYTES));
         assert_eq!(parts.into_iter().flat_map(|part| part.body).collect::<Vec<_>>(), whole.body);
+    }
+
+    #[test]
+    fn a_body_that_is_kept_as_it_came_keeps_its_type_for_a_replay() {
+        let original = Properties { kind: Some("release.remainder.v1".to_owned()), ..Properties::default() };
+        for (reason, kept) in [(DeadReason::Malformed, Some("release.remainder.v1")), (DeadReason::Unresolved, None)] {
+            let messages = DeadLetter { reason, ..letter(10) }.into_messages(&original);
+            assert_eq!(messages[0].properties.headers.get(header::TYPE).map(String::as_str), kept);
+            assert_eq!(messages[0].properties.kind.as_deref(), Some(KIND));
+        }
     }
 
     #[test]

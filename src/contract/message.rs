@@ -20,6 +20,8 @@ pub mod header {
     pub const LAST_FAILURE: &str = "bulkrelease-last-failure";
     pub const WORKER: &str = "bulkrelease-worker";
     pub const ORIGIN: &str = "bulkrelease-origin";
+    /// Of a dead letter that keeps a body as it came: the AMQP `type` that it came with, for a replay to restore.
+    pub const TYPE: &str = "bulkrelease-type";
     /// Of a remainder: ids with an outcome.
     pub const SETTLED: &str = "bulkrelease-settled";
     /// Of a remainder: ids without one.

@@ -36,6 +36,9 @@ pub use verdict::{Class, ReadBack, Refusal, Verdict};
 /// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
 const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
 
+/// The most ids that a job may have, whatever the settings say: its result lists every one, and is one message.
+pub const MAX_IDS_PER_JOB: usize = 50_000;
+
 /// The queue of jobs, and the fanout exchange through which they come back to it.
 pub const JOBS: &str = "release.jobs";
 /// The direct exchange of what waits before it goes back to the jobs, and the beginning of its queues' names.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::job::{self, MalformedJob};
-use super::{Class, Doubt, Evidence, InstanceOutcome, Job, MAX_BODY_BYTES, Open, Outcome, Place};
+use super::{Class, Doubt, Evidence, InstanceOutcome, Job, MAX_BODY_BYTES, MAX_IDS_PER_JOB, Open, Outcome, Place};
 
 /// AMQP's `type` of a remainder.
 pub const KIND: &str = "release.remainder.v1";
@@ -107,6 +107,10 @@ impl Remainder {
         }
         let unnamed = MalformedJob::field("Job.JobId", "is missing: every remainder names its job");
         let job = Job::from_wire(job, || Err(unnamed)).map_err(|error| error.within("Job"))?;
+        if job.ids.len() > MAX_IDS_PER_JOB {
+            let problem = format!("holds {} ids: no job has more than {MAX_IDS_PER_JOB}", job.ids.len());
+            return Err(MalformedJob::field("Job.InstanceIds", problem));
+        }
         let mut places = vec![None; job.ids.len()];
         let settled =
             wire.settled.iter().enumerate().map(|(index, entry)| (format!("Settled[{index}]"), &entry.places));

@@ -146,8 +146,8 @@ pub struct JobResult {
 }
 
 impl JobResult {
-    /// The message's body. In the result of a very large job the API's messages and request ids are left out rather than
-    /// making a message that no broker takes: every id keeps its outcome and code.
+    /// The message's body. In the result of a very large job the API's messages and request ids are left out, and codes if
+    /// need be, rather than making a message that no broker takes: every id keeps its outcome.
     pub fn into_body(mut self) -> Vec<u8> {
         let body = self.serialised();
         if body.len() <= MAX_BODY_BYTES {
@@ -155,6 +155,13 @@ impl JobResult {
         }
         for instance in &mut self.instances {
             (instance.message, instance.request_id) = (None, None);
+        }
+        let body = self.serialised();
+        if body.len() <= MAX_BODY_BYTES {
+            return body;
+        }
+        for instance in &mut self.instances {
+            instance.code = None;
         }
         self.serialised()
     }
@@ -172,6 +179,7 @@ pub fn result_id(job: &JobId, body: &[u8], replay: u32) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::MAX_IDS_PER_JOB;
 
     #[test]
     fn the_status_says_what_became_of_the_job_as_a_whole() {
@@ -194,30 +202,33 @@ mod tests {
 
     #[test]
     fn the_result_of_the_largest_job_fits_into_one_message() {
-        let instance = |number: usize| InstanceResult {
-            instance_id: InstanceId::new(format!("{number:0>128}")).unwrap(),
-            outcome: Outcome::Unresolved,
-            code: Some("c".repeat(100)),
-            message: Some("m".repeat(1000)),
-            request_id: Some("r".repeat(64)),
-            presumed: false,
-        };
-        let result = JobResult {
-            result_id: Uuid::nil(),
-            job_id: JobId::new("large").unwrap(),
-            status: Status::Failed,
-            counts: Counts::default(),
-            instances: (0..50_000).map(instance).collect(),
-            attempts: 1,
-            received_at: Timestamp::UNIX_EPOCH,
-            finished_at: Timestamp::UNIX_EPOCH,
-            worker: "w".to_owned(),
-            labels: BTreeMap::new(),
-        };
-        let body = result.into_body();
-        assert!(body.len() <= MAX_BODY_BYTES, "{} bytes", body.len());
-        let read: JobResult = serde_json::from_slice(&body).unwrap();
-        assert!(read.instances.len() == 50_000 && read.instances[7].code.is_some());
+        // The API's codes are cut at 128 characters, of up to six bytes in JSON.
+        for (code, kept) in [("c".repeat(100), true), ("\u{1}".repeat(128), false)] {
+            let instance = |number: usize| InstanceResult {
+                instance_id: InstanceId::new(format!("{number:0>128}")).unwrap(),
+                outcome: Outcome::Unresolved,
+                code: Some(code.clone()),
+                message: Some("m".repeat(1000)),
+                request_id: Some("r".repeat(64)),
+                presumed: false,
+            };
+            let result = JobResult {
+                result_id: Uuid::nil(),
+                job_id: JobId::new("large").unwrap(),
+                status: Status::Failed,
+                counts: Counts::default(),
+                instances: (0..MAX_IDS_PER_JOB).map(instance).collect(),
+                attempts: 1,
+                received_at: Timestamp::UNIX_EPOCH,
+                finished_at: Timestamp::UNIX_EPOCH,
+                worker: "w".to_owned(),
+                labels: BTreeMap::new(),
+            };
+            let body = result.into_body();
+            assert!(body.len() <= MAX_BODY_BYTES, "{} bytes", body.len());
+            let read: JobResult = serde_json::from_slice(&body).unwrap();
+            assert!(read.instances.len() == MAX_IDS_PER_JOB && read.instances[7].code.is_some() == kept);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What waits for a permit, and whose turn it is. It must not know what a verdict is.
 //!
-//! Two kinds of lot wait: a group's pool of fresh ids, and a course (a batch that was called before) that is due again.
+//! Two kinds of lot wait: a pool of ids that may share a batch, and a course (a batch that was called before) that is due
+//! again.
 //! Full lots go first, oldest first; part-filled ones go when no full one waits, or once they waited `max_wait`, with at
 //! most every n-th permit.
 
@@ -41,11 +42,24 @@ impl SealReason {
     }
 }
 
+/// Ids that may share a batch: those of a group, and of these the told suspects apart from the fresh ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct PoolKey {
+    pub group: Arc<GroupKey>,
+    pub suspects: bool,
+}
+
+impl PoolKey {
+    pub fn new(group: &Arc<GroupKey>, suspects: bool) -> Self {
+        Self { group: Arc::clone(group), suspects }
+    }
+}
+
 /// What a permit is spent on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lot {
     Course(CallKey),
-    Group(Arc<GroupKey>),
+    Pool(PoolKey),
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +74,7 @@ pub(super) struct Backlog {
     linger: Duration,
     max_wait: Duration,
     overdue_share: u32,
-    pools: HashMap<Arc<GroupKey>, Pool>,
+    pools: HashMap<PoolKey, Pool>,
     full: BTreeSet<(Moment, Lot)>,
     part_filled: BTreeSet<(Moment, Lot)>,
     /// Part-filled courses stand in `part_filled` too; they need not linger.
@@ -82,32 +96,32 @@ impl Backlog {
         }
     }
 
-    /// Adds a fresh id to its group's pool. The group is shared with the pool's own key.
-    pub fn push(&mut self, group: &Arc<GroupKey>, id: InstanceId, now: Moment) {
-        let pool = match self.pools.get_mut(group) {
+    /// Adds an id to a pool.
+    pub fn push(&mut self, key: &PoolKey, id: InstanceId, now: Moment) {
+        let pool = match self.pools.get_mut(key) {
             Some(pool) => pool,
-            None => self.pools.entry(Arc::clone(group)).or_default(),
+            None => self.pools.entry(key.clone()).or_default(),
         };
         pool.ids.push_back((id, now));
         if matches!(pool.ids.len(), 1 | MAX_IDS_PER_CALL) {
-            self.reorder(group);
+            self.reorder(key);
         }
     }
 
     /// Takes the oldest id of a pool.
-    pub fn pop(&mut self, group: &Arc<GroupKey>) -> Option<(InstanceId, Moment)> {
-        self.pools.get_mut(group)?.ids.pop_front()
+    pub fn pop(&mut self, key: &PoolKey) -> Option<(InstanceId, Moment)> {
+        self.pools.get_mut(key)?.ids.pop_front()
     }
 
     /// Puts a pool in its place again after ids were taken out; forgets it when it is empty.
-    pub fn reorder(&mut self, group: &Arc<GroupKey>) {
-        let Some(pool) = self.pools.get_mut(group) else { return };
-        let lot = Lot::Group(Arc::clone(group));
+    pub fn reorder(&mut self, key: &PoolKey) {
+        let Some(pool) = self.pools.get_mut(key) else { return };
+        let lot = Lot::Pool(key.clone());
         if let Some((full, since)) = pool.place.take() {
             if full { &mut self.full } else { &mut self.part_filled }.remove(&(since, lot.clone()));
         }
         match pool.ids.front() {
-            None => drop(self.pools.remove(group)),
+            None => drop(self.pools.remove(key)),
             Some((_, since)) => {
                 let (full, since) = (pool.ids.len() >= MAX_IDS_PER_CALL, *since);
                 pool.place = Some((full, since));
@@ -117,11 +131,11 @@ impl Backlog {
     }
 
     /// Takes the ids out of a pool that nobody wants any more.
-    pub fn sweep(&mut self, group: &Arc<GroupKey>, wanted: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
-        let Some(pool) = self.pools.get_mut(group) else { return Vec::new() };
+    pub fn sweep(&mut self, key: &PoolKey, wanted: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
+        let Some(pool) = self.pools.get_mut(key) else { return Vec::new() };
         let (kept, unwanted): (Vec<_>, Vec<_>) = pool.ids.drain(..).partition(|(id, _)| wanted(id));
         pool.ids = kept.into();
-        self.reorder(group);
+        self.reorder(key);
         unwanted.into_iter().map(|(id, _)| id).collect()
     }
 

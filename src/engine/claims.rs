@@ -1,27 +1,33 @@
 //! Who wants an id, and until when: joining a flight, leaving it, and what everyone who waits is told at its end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::backlog::PoolKey;
+use super::course::{CallKey, Course};
 use super::flight::{Flight, History, Phase, Waiter};
 use super::ledger::Late;
 use super::{CALL_PATIENCE, Engine, JobKey, Moment};
 use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome};
 
 impl Engine {
-    pub(super) fn join(&mut self, group: &Arc<GroupKey>, id: InstanceId, waiter: Waiter, doubt: Doubt, now: Moment) {
+    /// `doubt` is what the job knows of the id; of a told suspect it knows for itself.
+    pub(super) fn join(&mut self, pool: &PoolKey, id: InstanceId, waiter: Waiter, doubt: Doubt, now: Moment) {
+        let group = &pool.group;
         match self.flights.get_mut(&id) {
             Some(flight) => {
                 flight.history.doubt = flight.history.doubt.max(doubt);
+                flight.apart |= pool.suspects;
                 if flight.group == *group {
-                    flight.waiters.push(Waiter { failures_before: flight.history.failures.count, ..waiter });
+                    flight.waiters.push(waiter.after(&flight.suffered(&self.courses)));
                 } else {
                     flight.later.push((Arc::clone(group), waiter));
                 }
             }
             None => {
-                self.flights.insert(id.clone(), Flight::new(Arc::clone(group), doubt, vec![waiter]));
-                self.backlog.push(group, id, now);
+                let flight = Flight::new(Arc::clone(group), doubt, vec![waiter]);
+                self.flights.insert(id.clone(), Flight { apart: pool.suspects, ..flight });
+                self.backlog.push(pool, id, now);
             }
         }
     }
@@ -36,7 +42,7 @@ impl Engine {
             return false;
         }
         let Some(flight) = self.flights.get_mut(id) else { return false };
-        let (history, ledger) = (flight.history, &self.ledger);
+        let (history, ledger) = (flight.suffered(&self.courses), &self.ledger);
         let mut late = Vec::new();
         flight.waiters.retain(|waiter| match ledger.late(waiter.job, now) {
             Some(why) => {
@@ -59,7 +65,7 @@ impl Engine {
     fn part(&mut self, waiter: Waiter, late: Late, history: &History, now: Moment) {
         let suspect = history.doubt.is_suspect();
         match late {
-            Late::Held => self.ledger.postpone(waiter, history, now),
+            Late::Held => self.let_go(waiter, history, now),
             Late::Expired => {
                 let outcome = if suspect { Outcome::Unresolved } else { Outcome::Expired };
                 self.ledger.settle(waiter, InstanceOutcome::new(outcome, suspect, &expired()), history);
@@ -77,7 +83,7 @@ impl Engine {
                 let Some(flight) = self.flights.get_mut(&id) else { continue };
                 if flight.is_deciding(job) {
                     in_a_call = true;
-                } else if let Some((waiter, history)) = leave(flight, job, &mut pools) {
+                } else if let Some((waiter, history)) = leave(flight, job, &self.courses, &mut pools) {
                     self.part(waiter, late, &history, now);
                 }
             }
@@ -88,18 +94,20 @@ impl Engine {
         self.sweep(pools, now);
     }
 
-    /// Postpones jobs at once, though calls of theirs may be under way: nobody will hear the verdicts.
+    /// Lets go of jobs at once, though calls of theirs may be under way: nobody will hear the verdicts.
     pub fn abandon(&mut self, jobs: &[JobKey], now: Moment) {
         let mut pools = HashSet::new();
         for &job in jobs {
             for id in self.ledger.owed_ids(job) {
                 let Some(flight) = self.flights.get_mut(&id) else { continue };
                 let in_a_call = flight.is_deciding(job);
-                if let Some((waiter, mut history)) = leave(flight, job, &mut pools) {
+                if let Some((waiter, mut history)) = leave(flight, job, &self.courses, &mut pools) {
                     if in_a_call {
                         history.doubt = Doubt::Unknown;
+                        history.failures.add(now);
+                        history.first_failure.get_or_insert(now);
                     }
-                    self.ledger.postpone(waiter, &history, now);
+                    self.let_go(waiter, &history, now);
                 }
             }
         }
@@ -112,7 +120,7 @@ impl Engine {
         for &job in jobs {
             for id in self.ledger.owed_ids(job) {
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    leave(flight, job, &mut pools);
+                    leave(flight, job, &self.courses, &mut pools);
                 }
             }
             self.ledger.forget(job);
@@ -122,10 +130,10 @@ impl Engine {
 
     /// Removes pooled flights that nobody wants any more.
     fn sweep(&mut self, pools: HashSet<Arc<GroupKey>>, now: Moment) {
-        for group in pools {
+        for pool in pools.iter().flat_map(|group| [false, true].map(|suspects| PoolKey::new(group, suspects))) {
             let flights = &self.flights;
             let wanted = |id: &InstanceId| flights.get(id).is_some_and(|flight| !flight.waiters.is_empty());
-            for id in self.backlog.sweep(&group, wanted) {
+            for id in self.backlog.sweep(&pool, wanted) {
                 self.land(&id, now);
             }
         }
@@ -159,10 +167,11 @@ impl Engine {
         let (same, other) = flight.later.into_iter().partition(|(other, _)| *other == group);
         let waiters = Vec::into_iter(same).map(|(_, waiter)| waiter).collect();
         let mut next = Flight::new(Arc::clone(&group), doubt, waiters);
-        next.later = other;
+        (next.later, next.apart) = (other, flight.apart);
         if flight.history.calls == 0 {
+            let pool = PoolKey::new(&group, next.apart);
             self.flights.insert(id.clone(), next);
-            self.backlog.push(&group, id.clone(), now);
+            self.backlog.push(&pool, id.clone(), now);
             return;
         }
         // One of our calls was about this id, so it may be gone: it must not make a batch of fresh ids fail.
@@ -174,8 +183,13 @@ impl Engine {
 }
 
 /// Takes a job's claim back, and notes the pool that may have to be swept for it.
-fn leave(flight: &mut Flight, job: JobKey, pools: &mut HashSet<Arc<GroupKey>>) -> Option<(Waiter, History)> {
-    let left = flight.leave(job);
+fn leave(
+    flight: &mut Flight,
+    job: JobKey,
+    courses: &HashMap<CallKey, Course>,
+    pools: &mut HashSet<Arc<GroupKey>>,
+) -> Option<(Waiter, History)> {
+    let left = flight.leave(job, courses);
     if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
         pools.insert(Arc::clone(&flight.group));
     }

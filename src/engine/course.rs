@@ -22,14 +22,16 @@ pub(super) enum Plan {
 /// Whether the suspects of a course are read back before its next call.
 #[derive(Debug)]
 pub(super) enum Reading {
-    /// No call gave a reason to.
+    /// No call has given a reason to, since they last were.
     Needless,
-    /// They will be. A refusal that gave the reason is judged only then.
-    Due(Option<Guilt>),
+    /// They will be, and so many queries were in vain. A refusal that gave the reason is judged only then.
+    Due { guilt: Option<Guilt>, tries: u32 },
     /// These are asked about right now.
-    Asked(Vec<InstanceId>, Option<Guilt>),
-    /// They were, as far as the account could tell; until a call is of unknown fate again.
-    Done,
+    Asked { suspects: Vec<InstanceId>, guilt: Option<Guilt>, tries: u32 },
+    /// It would tell nothing; until a call is of unknown fate again.
+    Useless,
+    /// The account lists none of the course's ids: what its next call says of them is taken together with that.
+    Unlisted,
 }
 
 #[derive(Debug)]

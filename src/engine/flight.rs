@@ -1,8 +1,10 @@
 //! One id on its way: who waits for it, and what earlier calls may have done to it. An id is on its way once at most,
 //! however many jobs want it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::course::{CallKey, Course};
 use super::{JobKey, Moment};
 use crate::contract::{Doubt, GroupKey};
 
@@ -12,18 +14,26 @@ pub(super) struct Waiter {
     pub job: JobKey,
     /// The id's place in the job.
     pub place: usize,
-    /// Calls that had failed for the id before the job wanted it: they are not the job's.
-    pub failures_before: u32,
+    /// What the id had suffered before the job wanted it: that is not the job's.
+    failures_before: u32,
+    refusals_before: u32,
 }
 
 impl Waiter {
     pub fn new(job: JobKey, place: usize) -> Self {
-        Self { job, place, failures_before: 0 }
+        Self { job, place, failures_before: 0, refusals_before: 0 }
     }
 
-    /// Calls that failed while the job wanted the id.
-    pub fn failed(&self, history: &History) -> u32 {
-        history.failures.count.saturating_sub(self.failures_before)
+    /// The same claim on an id that has suffered this so far.
+    pub fn after(self, history: &History) -> Self {
+        Self { failures_before: history.failures.count, refusals_before: history.refusals, ..self }
+    }
+
+    /// The attempts that are charged to the job: calls that failed while it wanted the id. Calls that were refused and left
+    /// it open make one together, so that no search goes on for ever.
+    pub fn attempts(&self, history: &History) -> u32 {
+        let failed = history.failures.count.saturating_sub(self.failures_before);
+        failed.max(u32::from(history.refusals > self.refusals_before))
     }
 }
 
@@ -66,6 +76,8 @@ pub(super) struct History {
     pub calls: u32,
     /// Those that failed. Never reset: what is given up on must have been tried in vain so often.
     pub failures: Failures,
+    /// Those that were refused as a whole.
+    pub refusals: u32,
     /// When one first failed or was refused.
     pub first_failure: Option<Moment>,
 }
@@ -82,6 +94,10 @@ pub(super) struct Flight {
     pub group: Arc<GroupKey>,
     pub phase: Phase,
     pub history: History,
+    /// A job told that it is suspect: it must not meet fresh ids.
+    pub apart: bool,
+    /// The course that it was sealed into last.
+    pub course: Option<CallKey>,
     /// Jobs of the same group: they share the outcome.
     pub waiters: Vec<Waiter>,
     /// Jobs of other groups: they make their own call afterwards.
@@ -90,7 +106,22 @@ pub(super) struct Flight {
 
 impl Flight {
     pub fn new(group: Arc<GroupKey>, doubt: Doubt, waiters: Vec<Waiter>) -> Self {
-        Self { group, phase: Phase::Pooled, history: History::blank(doubt), waiters, later: Vec::new() }
+        Self {
+            group,
+            phase: Phase::Pooled,
+            history: History::blank(doubt),
+            apart: false,
+            course: None,
+            waiters,
+            later: Vec::new(),
+        }
+    }
+
+    /// What the id has suffered. What its course did is its own too, though the last call may have carried others.
+    pub fn suffered(&self, courses: &HashMap<CallKey, Course>) -> History {
+        let failures = self.history.failures;
+        let course = self.course.and_then(|key| courses.get(&key));
+        History { failures: course.map_or(failures, |course| failures.or_worse(course.failures)), ..self.history }
     }
 
     /// Whether a call that is under way decides a job's claim.
@@ -100,9 +131,9 @@ impl Flight {
 
     /// Takes a job's claim back. Answers with what the job should know of the id: of another group's calls only that one
     /// of them may have released it.
-    pub fn leave(&mut self, job: JobKey) -> Option<(Waiter, History)> {
+    pub fn leave(&mut self, job: JobKey, courses: &HashMap<CallKey, Course>) -> Option<(Waiter, History)> {
         if let Some(index) = self.waiters.iter().position(|waiter| waiter.job == job) {
-            return Some((self.waiters.remove(index), self.history));
+            return Some((self.waiters.remove(index), self.suffered(courses)));
         }
         let index = self.later.iter().position(|(_, waiter)| waiter.job == job)?;
         let (_, waiter) = self.later.remove(index);

@@ -28,7 +28,7 @@ pub struct PostponedJob {
     pub key: JobKey,
     /// In the job's own order; at least one is open.
     pub places: Vec<(InstanceId, Place)>,
-    /// No call failed for any open id: they only waited for their turn.
+    /// No call spoke of any open id: they only waited for their turn.
     pub parked: bool,
     /// The most calls that any one id took part in.
     pub calls: u32,
@@ -65,8 +65,8 @@ pub(super) struct Entry {
     held_until: Option<Moment>,
     /// A call with one of its ids was made.
     pub begun: bool,
-    /// An id was postponed because of failed calls.
-    failed: bool,
+    /// An id was postponed that calls had spoken of.
+    tried: bool,
 }
 
 impl Entry {
@@ -76,17 +76,20 @@ impl Entry {
         if passed(self.expires_at) { Some(Late::Expired) } else { passed(self.held_until).then_some(Late::Held) }
     }
 
-    /// How an id stands after these failures, those of earlier deliveries counted in. A delivery in which none failed adds
-    /// nothing to its age: waiting for permits is not the id's fault.
-    fn open_after(&self, known: &Open, history: &History, failed: u32, now: Moment) -> Open {
+    /// How an id stands after these attempts, those of earlier deliveries counted in. A delivery without any adds nothing to
+    /// its age: waiting for permits is not the id's fault.
+    fn open_after(&self, known: &Open, history: &History, attempts: u32, now: Moment) -> Open {
         let here = now.saturating_sub(self.admitted_at);
         let age = match known.age {
-            _ if failed == 0 => known.age,
+            _ if attempts == 0 => known.age,
             Some(age) => Some(age + here),
             // Another job's calls may have failed for the id before this one wanted it.
-            None => history.failures.since.map(|since| now.saturating_sub(since).min(here)),
+            None => {
+                let since = history.failures.since.or(history.first_failure);
+                since.map(|since| now.saturating_sub(since).min(here))
+            }
         };
-        Open { doubt: known.doubt.max(history.doubt), attempts: known.attempts.saturating_add(failed), age }
+        Open { doubt: known.doubt.max(history.doubt), attempts: known.attempts.saturating_add(attempts), age }
     }
 }
 
@@ -125,7 +128,7 @@ impl Ledger {
             expires_at,
             held_until,
             begun: false,
-            failed: false,
+            tried: false,
         };
         self.entries.insert(key, entry);
         self.timers.extend(expires_at.into_iter().chain(held_until).map(|at| (at, key)));
@@ -176,11 +179,11 @@ impl Ledger {
         owed.map(|(id, _)| id.clone()).collect()
     }
 
-    /// How an id stands for a job after these failures; `None` if the job is owed nothing for it.
+    /// How an id stands for a job after what it suffered; `None` if the job is owed nothing for it.
     pub fn standing(&self, waiter: Waiter, history: &History, now: Moment) -> Option<Open> {
         let entry = self.entries.get(&waiter.job)?;
         match &entry.instances.get(waiter.place)?.1 {
-            Debt::Outcome(known) => Some(entry.open_after(known, history, waiter.failed(history), now)),
+            Debt::Outcome(known) => Some(entry.open_after(known, history, waiter.attempts(history), now)),
             Debt::Paid(_) | Debt::Postponed(_) => None,
         }
     }
@@ -194,7 +197,7 @@ impl Ledger {
     pub fn postpone(&mut self, waiter: Waiter, history: &History, now: Moment) {
         let Some(open) = self.standing(waiter, history, now) else { return };
         if let Some(entry) = self.entries.get_mut(&waiter.job) {
-            entry.failed |= waiter.failed(history) > 0;
+            entry.tried |= waiter.attempts(history) > 0;
         }
         self.pay(waiter, Debt::Postponed(open), history);
     }
@@ -216,7 +219,7 @@ impl Ledger {
 
     fn close(&mut self, key: JobKey) {
         let Some(entry) = self.remove(key) else { return };
-        let Entry { instances, calls, first_failure, failed, .. } = entry;
+        let Entry { instances, calls, first_failure, tried, .. } = entry;
         if instances.iter().all(|(_, debt)| matches!(debt, Debt::Paid(_))) {
             let outcomes = instances.into_iter().filter_map(|(id, debt)| match debt {
                 Debt::Paid(outcome) => Some((id, outcome)),
@@ -229,7 +232,7 @@ impl Ledger {
             Debt::Paid(outcome) => (id, Place::Settled(outcome)),
             Debt::Outcome(open) | Debt::Postponed(open) => (id, Place::Open(open)),
         });
-        self.postponed.push(PostponedJob { key, places: places.collect(), parked: !failed, calls, first_failure });
+        self.postponed.push(PostponedJob { key, places: places.collect(), parked: !tried, calls, first_failure });
     }
 
     /// Forgets a job: it is somebody else's now.

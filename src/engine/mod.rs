@@ -11,7 +11,9 @@
 //! ```
 //!
 //! An id has one flight however many jobs want it. A sealed batch has a course: the way through retries and splits
-//! until each of its ids has an outcome. Ids of a course never go back to a pool, so a suspect never meets a fresh id.
+//! until each of its ids has an outcome. Ids of a course never go back to a pool, and ids that come with a job's word that
+//! they are suspect have a pool of their own, so a suspect never meets a fresh id. A redelivered job's ids are suspect too,
+//! for all that anybody knows; that changes what "gone" means, not how they are batched.
 
 mod backlog;
 mod claims;
@@ -38,14 +40,14 @@ pub use course::CallKey;
 pub use ledger::{FinishedJob, JobKey, PostponedJob};
 pub use protection::{InvalidProtection, Protection};
 
-use backlog::Backlog;
+use backlog::{Backlog, PoolKey};
 use claims::protected;
-use course::Course;
+use course::{Course, Reading};
 use flight::{Flight, History, Waiter};
 use ledger::Ledger;
 use memory::Memory;
 
-use crate::contract::{Batch, Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Place};
+use crate::contract::{Batch, Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Open, Outcome, Place};
 
 /// How soon a late job is looked at again whose id is in a call that is under way.
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
@@ -93,6 +95,31 @@ pub struct NewJob {
     pub expires_at: Option<Moment>,
     /// When what is still open is postponed, whatever it waits for.
     pub held_until: Option<Moment>,
+}
+
+impl NewJob {
+    /// What is to be said of a suspect that is not called is more than that it was refused.
+    fn doubt(&self, told: Doubt) -> Doubt {
+        match (self.dry_run, self.redelivered) {
+            (true, _) => Doubt::None,
+            (false, true) => Doubt::Unknown,
+            (false, false) => told,
+        }
+    }
+
+    /// Whether no id of it waits for a call: it is a dry run, or its time is over.
+    pub fn ends_at_once(&self, now: Moment) -> bool {
+        self.dry_run || self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// How its ids stand if nothing is done about them.
+    pub fn untouched(self) -> Vec<(InstanceId, Place)> {
+        let untouched = |place: &Place| match place {
+            Place::Open(open) => Place::Open(Open { doubt: self.doubt(open.doubt), ..*open }),
+            Place::Settled(outcome) => Place::Settled(outcome.clone()),
+        };
+        self.places.iter().map(|(id, place)| (id.clone(), untouched(place))).collect()
+    }
 }
 
 /// A call to make, now: the permit is spent.
@@ -155,19 +182,17 @@ impl Engine {
 
     /// Takes a job. Ids that need no call have their outcome at once.
     pub fn admit(&mut self, job: NewJob, now: Moment) -> JobKey {
-        let NewJob { group, places, redelivered, dry_run, expires_at, held_until } = job;
-        let open: Vec<_> = places
-            .iter()
-            .enumerate()
+        let open: Vec<_> = (job.places.iter().enumerate())
             .filter_map(|(place, (id, standing))| Some((place, id.clone(), standing.open()?.doubt)))
+            .map(|(place, id, told)| (place, id, told.is_suspect(), job.doubt(told)))
             .collect();
+        let NewJob { group, places, dry_run, expires_at, held_until, .. } = job;
+        let [fresh, suspects] = [false, true].map(|suspects| PoolKey::new(&group, suspects));
         let key = self.ledger.open(places, expires_at, held_until, now);
-        for (place, id, told) in open {
+        for (place, id, told, doubt) in open {
             let waiter = Waiter::new(key, place);
-            let doubt = if redelivered { Doubt::Unknown } else { told };
             if self.protection.covers(&id) {
-                // Of a redelivered job protected ids were refused before: only what it tells itself counts against it.
-                let outcome = if told.is_suspect() && !dry_run { Outcome::Unresolved } else { Outcome::Refused };
+                let outcome = if doubt.is_suspect() { Outcome::Unresolved } else { Outcome::Refused };
                 self.settle_uncalled(waiter, outcome, doubt, &protected());
             } else if dry_run {
                 let evidence = Evidence::own("DryRun", format!("would be released in a call of {group}"));
@@ -177,7 +202,7 @@ impl Engine {
             {
                 self.ledger.settle(waiter, known, &History::default());
             } else {
-                self.join(&group, id, waiter, doubt, now);
+                self.join(if told { &suspects } else { &fresh }, id, waiter, doubt, now);
             }
         }
         key
@@ -240,5 +265,10 @@ impl Engine {
     /// Calls and queries without an answer.
     pub fn calls_under_way(&self) -> usize {
         self.calls_under_way
+    }
+
+    /// The queries among them.
+    pub fn queries_under_way(&self) -> usize {
+        self.courses.values().filter(|course| matches!(course.reading, Reading::Asked { .. })).count()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::backlog::{Lot, SealReason};
+use super::backlog::{Lot, PoolKey, SealReason};
 use super::course::{CallKey, Course, Plan, Reading};
 use super::flight::Phase;
 use super::{Call, CallKind, Engine, Moment};
@@ -21,7 +21,7 @@ impl Engine {
             let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
             let call = match lot {
                 Lot::Course(key) => self.go_on_with(key, now),
-                Lot::Group(group) => self.seal_pool(&group, now).and_then(|key| self.call(key, reason, now)),
+                Lot::Pool(pool) => self.seal_pool(&pool, now).and_then(|key| self.call(key, reason, now)),
             };
             if call.is_some() {
                 return call;
@@ -30,21 +30,27 @@ impl Engine {
     }
 
     /// Fills a new course from a pool; guards are asked again for every id.
-    fn seal_pool(&mut self, group: &Arc<GroupKey>, now: Moment) -> Option<CallKey> {
+    fn seal_pool(&mut self, pool: &PoolKey, now: Moment) -> Option<CallKey> {
         let mut ids = Vec::new();
         let mut since = now;
         while ids.len() < MAX_IDS_PER_CALL {
-            let Some((id, arrived)) = self.backlog.pop(group) else { break };
-            if self.admissible(&id, now) {
-                since = since.min(arrived);
-                ids.push(id);
+            let Some((id, arrived)) = self.backlog.pop(pool) else { break };
+            if !self.admissible(&id, now) {
+                continue;
             }
+            // Another job may have told of it since it came.
+            if !pool.suspects && self.flights.get(&id).is_some_and(|flight| flight.apart) {
+                self.backlog.push(&PoolKey::new(&pool.group, true), id, arrived);
+                continue;
+            }
+            since = since.min(arrived);
+            ids.push(id);
         }
-        self.backlog.reorder(group);
+        self.backlog.reorder(pool);
         if ids.is_empty() {
             return None;
         }
-        Some(self.begin_course(group, ids, since))
+        Some(self.begin_course(&pool.group, ids, since))
     }
 
     /// A course's turn has come: whoever is no longer admissible leaves it, the rest is called.
@@ -85,7 +91,7 @@ impl Engine {
     pub(super) fn make_ready(&mut self, key: CallKey) {
         let Some(course) = self.courses.get(&key) else { return };
         match course.reading {
-            Reading::Due(_) => drop(self.read_backs.insert((course.since, key))),
+            Reading::Due { .. } => drop(self.read_backs.insert((course.since, key))),
             _ => self.queue_up(key, course.since),
         }
     }
@@ -102,6 +108,11 @@ impl Engine {
     pub(super) fn begin_course(&mut self, group: &Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> CallKey {
         self.next_course += 1;
         let key = CallKey(self.next_course);
+        for id in &ids {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.course = Some(key);
+            }
+        }
         self.courses.insert(key, Course::new(Arc::clone(group), ids, since));
         key
     }

@@ -33,7 +33,7 @@ impl Engine {
                 if self.settings.read_back
                     && let Some(course) = self.courses.get_mut(&key)
                 {
-                    course.reading = Reading::Due(None);
+                    course.reading = Reading::Due { guilt: None, tries: 0 };
                 }
                 self.failed(key, &asked, evidence, now);
             }
@@ -86,8 +86,12 @@ impl Engine {
     ) {
         for id in &asked {
             if let Some(flight) = self.flights.get_mut(id) {
+                flight.history.refusals = flight.history.refusals.saturating_add(1);
                 flight.history.first_failure.get_or_insert(now);
             }
+        }
+        if self.confirms(key, &asked, refusal) {
+            return self.confirmed(key, &asked, evidence, now);
         }
         let unknown =
             asked.iter().any(|id| self.flights.get(id).is_some_and(|flight| flight.history.doubt == Doubt::Unknown));
@@ -98,7 +102,7 @@ impl Engine {
         if self.wants_reading(key, &asked, &guilt)
             && let Some(course) = self.courses.get_mut(&key)
         {
-            course.reading = Reading::Due(Some(guilt));
+            course.reading = Reading::Due { guilt: Some(guilt), tries: 0 };
             return self.make_ready(key);
         }
         self.judge(key, asked, guilt, now);

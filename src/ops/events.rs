@@ -90,14 +90,37 @@ impl QueryAnswered<'_> {
             ReadBack::Failed(verdict) => {
                 let (class, evidence) = (verdict.class().as_str(), verdict.evidence());
                 let (code, request_id) = (evidence.code.as_deref(), evidence.request_id.as_deref());
-                tracing::warn!(
-                    %group, ids, class, code, said = evidence.brief(), request_id, ?took,
-                    "suspects could not be read back: calls will find them out"
-                );
+                let said = evidence.brief();
+                match verdict {
+                    // What this leads to is told elsewhere: queries rest.
+                    Verdict::Account(_) => tracing::debug!(%group, ids, class, code, said, request_id, "query refused"),
+                    _ => tracing::warn!(
+                        %group, ids, class, code, said, request_id, ?took, "suspects could not be read back"
+                    ),
+                }
                 class
             }
         };
         metrics.called(&group.account, QUERY, class, took);
+    }
+}
+
+/// Queries of an account are refused, so they rest for a while.
+pub struct ReadBackRests<'a> {
+    pub account: &'a AccountName,
+    pub problem: &'a str,
+    pub rest: Duration,
+}
+
+impl ReadBackRests<'_> {
+    pub fn emit(self) {
+        tracing::warn!(
+            account = self.account.as_str(),
+            problem = self.problem,
+            rest = ?self.rest,
+            "suspects can't be read back: calls find them out, one by one if need be; grant bss:QueryAvailableInstances, or \
+             set read_back = false"
+        );
     }
 }
 

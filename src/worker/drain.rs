@@ -139,8 +139,10 @@ impl Worker {
         if finished.is_err() {
             tracing::warn!(calls = self.calls.len(), "the time to drain is over");
         }
-        self.summary.calls_left = self.calls.len();
-        self.summary.calls += self.calls.len() as u64;
+        let queries: usize = self.lanes.values().map(|lane| lane.engine.queries_under_way()).sum();
+        self.summary.calls_left = self.calls.len().saturating_sub(queries);
+        self.summary.calls += self.summary.calls_left as u64;
+        self.summary.read_backs += queries as u64;
         self.calls.abort_all();
         self.abandon(&subscription);
         self.confirm_the_rest(subscription, deadline).await
@@ -158,6 +160,8 @@ impl Worker {
                 lane.engine.abandon(&keys, now);
             }
         }
+        // Those that were given up on, rather.
+        self.answer_finished(subscription);
         self.send_on_postponed(Some(Postponement::Stopping), subscription);
     }
 

@@ -66,7 +66,11 @@ impl Bounds<'_> {
         let standing = (self.accounts)(&held.job.group.account);
         if let Some((code, problem)) = self.invalid(&held, standing, places.len()) {
             let evidence = Evidence::own(code, problem);
-            let outcome = |open: &Open| InstanceOutcome::new(Outcome::Refused, open.doubt.is_suspect(), &evidence);
+            let dry_run = held.job.dry_run;
+            let outcome = |open: &Open| {
+                let suspect = !dry_run && (redelivered || open.doubt.is_suspect());
+                InstanceOutcome::new(if suspect { Outcome::Unresolved } else { Outcome::Refused }, suspect, &evidence)
+            };
             // Of a remainder some ids are done with.
             let status = if held.earlier.began { None } else { Some(Status::Invalid) };
             return Intake::Answered(held, answered(places, DeadReason::Invalid, status, outcome));
@@ -258,9 +262,16 @@ mod tests {
             ..delivery(rest(true).into_body(), Some(REMAINDER_KIND))
         };
         let lost = delivery(rest(true).into_body(), Some(REMAINDER_KIND));
+        // An earlier worker may have known the account.
+        let again = Delivery { redelivered: true, ..delivery(rest(true).into_body(), Some(REMAINDER_KIND)) };
+        let mut called = rest(true);
+        called.places[1] = Place::Open(Open { doubt: Doubt::Refused, ..Open::default() });
+        let told = delivery(called.into_body(), Some(REMAINDER_KIND));
         let cases = [
             (often, Some(Standing::Calling), Outcome::Unresolved, DeadReason::DeliveredTooOften),
             (lost, None, Outcome::Refused, DeadReason::Invalid),
+            (again, None, Outcome::Unresolved, DeadReason::Invalid),
+            (told, None, Outcome::Unresolved, DeadReason::Invalid),
         ];
         for (delivery, standing, outcome, reason) in cases {
             let Intake::Answered(_, ending) = take(delivery, standing) else { panic!("not answered") };

@@ -9,12 +9,15 @@ use tokio::task::JoinSet;
 
 use super::LATELY;
 use super::intake::Standing;
-use crate::api::{Answer, Client};
+use super::read_back::{REST, ReadBackPace};
+use crate::api::{Answer, Client, Listing};
 use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettings};
 use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Verdict};
 use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, Moment, Protection};
 use crate::ops::Metrics;
-use crate::ops::events::{AccountChanged, BatchSealed, CallAnswered, LaneStands, QueryAnswered, ThrottledLately};
+use crate::ops::events::{
+    AccountChanged, BatchSealed, CallAnswered, LaneStands, QueryAnswered, ReadBackRests, ThrottledLately,
+};
 use crate::pace::{DelayPolicy, Delays, Gate, Quota};
 
 /// A call that came back.
@@ -31,7 +34,7 @@ pub struct Answered {
 /// What came back.
 enum Said {
     Verdict(Answer),
-    Listing(ReadBack),
+    Listing(Listing),
 }
 
 pub struct Lane {
@@ -39,8 +42,7 @@ pub struct Lane {
     pub engine: Engine,
     rate: CallsPerSecond,
     quota: Quota,
-    /// Of queries: the API counts them apart.
-    read_back_quota: Quota,
+    read_back: ReadBackPace,
     gate: Gate,
     client: Arc<Client>,
     max_in_flight_calls: usize,
@@ -89,7 +91,7 @@ impl Lane {
             engine: Engine::new(engine, protection, Box::new(move |attempt| between_retries.before(attempt))),
             rate: settings.calls_per_second,
             quota: Quota::new(settings.calls_per_second, settings.burst),
-            read_back_quota: Quota::new(settings.read_back_calls_per_second, 1),
+            read_back: ReadBackPace::new(settings.read_back_calls_per_second),
             gate: Gate::new(delays()),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
@@ -124,12 +126,23 @@ impl Lane {
         self.quota.rest();
     }
 
+    /// While no call can succeed nothing is asked; a batch that waits for its reading may be the one to probe with.
     fn read_back_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>) {
         while self.engine.read_back_ready() {
+            if self.read_back.rests(now) {
+                self.engine.forgo_read_back(now);
+                continue;
+            }
             if !self.may_call(now) {
                 return;
             }
-            if let Err(due) = self.read_back_quota.take(now) {
+            if self.gate.problem().is_some() {
+                if !self.engine.ready(now) {
+                    self.engine.forgo_read_back(now);
+                }
+                return;
+            }
+            if let Err(due) = self.read_back.take(now) {
                 self.permit_is_due(due);
                 return;
             }
@@ -137,7 +150,7 @@ impl Lane {
                 calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
             }
         }
-        self.read_back_quota.rest();
+        self.read_back.idle();
     }
 
     fn may_call(&self, now: Moment) -> bool {
@@ -172,10 +185,13 @@ impl Lane {
                 }
                 self.engine.verdict(key, &answer.verdict, now);
             }
-            // The gate minds releases alone: a query that fails is done without.
-            Said::Listing(answer) => {
-                QueryAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
-                self.engine.read_back(key, &answer, now);
+            // The gate minds releases alone.
+            Said::Listing(listing) => {
+                QueryAnswered { group: &group, ids, answer: &listing.read_back, took }.emit(metrics);
+                if let Some(problem) = self.read_back.learn(&listing, now) {
+                    ReadBackRests { account: &self.account, problem: &problem, rest: REST }.emit();
+                }
+                self.engine.read_back(key, &listing.read_back, now);
             }
         }
     }
@@ -224,7 +240,8 @@ async fn make(client: Arc<Client>, account: AccountName, call: Call) -> Answered
         }
         CallKind::ReadBack => {
             let listed = AssertUnwindSafe(client.query(&call.batch)).catch_unwind().await;
-            Said::Listing(listed.unwrap_or_else(|_| ReadBack::Failed(Verdict::of(Class::Unknown, panicked()))))
+            let nothing = || ReadBack::Failed(Verdict::of(Class::Unknown, panicked()));
+            Said::Listing(listed.unwrap_or_else(|_| Listing { read_back: nothing(), pause: None }))
         }
     };
     Answered {

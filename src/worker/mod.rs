@@ -12,6 +12,7 @@ mod drain;
 mod intake;
 mod lane;
 mod postpone;
+mod read_back;
 mod reply;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -87,6 +88,8 @@ enum Owed {
         since: Timestamp,
     },
     Remainder,
+    /// Of a body that is no job, and so has no result.
+    DeadLetter,
 }
 
 /// How often what happens all the time is spoken of.
@@ -161,10 +164,11 @@ impl Worker {
     fn turn(&mut self, subscription: &Subscription) -> Option<Instant> {
         let now = self.now();
         while let Some((arrival, _)) = self.waiting.front()
-            && (self.has_room() || self.held_too_long(*arrival, now))
+            && let room = self.has_room()
+            && (room || self.held_too_long(*arrival, now))
             && let Some((arrival, delivery)) = self.waiting.pop_front()
         {
-            self.take_in(delivery, arrival, subscription);
+            self.take_in(delivery, arrival, room, subscription);
         }
         let mut wakes_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
         for lane in self.lanes.values_mut() {
@@ -232,7 +236,8 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self, delivery: Delivery, arrival: Arrival, subscription: &Subscription) {
+    /// Without room only what ends at once is begun; the rest goes on as it came.
+    fn take_in(&mut self, delivery: Delivery, arrival: Arrival, room: bool, subscription: &Subscription) {
         let remainder = is_remainder(&delivery.message);
         JobReceived { redelivered: delivery.redelivered, remainder }.emit(&self.metrics);
         self.summary.received += 1;
@@ -243,9 +248,10 @@ impl Worker {
             Intake::Malformed { message, explanation } => {
                 self.summary.malformed += 1;
                 let publications = reply::malformed(message, explanation, arrival.on, &self.name, &self.metrics);
-                self.settle(tag, publications, Owed::Result { since: arrival.on }, subscription);
+                self.settle(tag, publications, Owed::DeadLetter, subscription);
             }
             Intake::Answered(held, ending) => self.answer(held, ending, subscription),
+            Intake::Admitted(held, job) if !(room || job.ends_at_once(now)) => self.park(held, job, subscription),
             Intake::Admitted(held, job) => {
                 let account = held.job.group.account.clone();
                 if let Some(lane) = self.lanes.get_mut(&account) {

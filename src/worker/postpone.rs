@@ -8,12 +8,24 @@ use super::reply::Held;
 use super::{LATELY, Owed, Worker};
 use crate::broker::{Destination, Publication, Subscription};
 use crate::config::RetrySettings;
-use crate::contract::{Job, Message, Place, Properties, REMAINDER_KIND, Remainder, header};
-use crate::engine::{Moment, PostponedJob};
+use crate::contract::{InstanceId, Job, Message, Place, Properties, REMAINDER_KIND, Remainder, header};
+use crate::engine::{Moment, NewJob};
 use crate::ops::events::{self, JobPostponed, Postponement};
 
+/// What a job goes on with that must wait.
+pub(super) struct Rest {
+    /// In the job's own order; at least one is open.
+    places: Vec<(InstanceId, Place)>,
+    why: Postponement,
+    /// No call spoke of any open id.
+    parked: bool,
+    /// The most calls that any one id took part in, of this delivery.
+    calls: u32,
+    first_failure: Option<Timestamp>,
+}
+
 impl Worker {
-    /// The engine is to let it go at once: nothing is held for longer, even if there is no room to work on it.
+    /// Nothing is held for longer, even if there is no room to work on it.
     pub(super) fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
         arrival.at + self.settings.worker.max_hold <= now
     }
@@ -27,18 +39,31 @@ impl Worker {
         for (account, job) in postponed {
             let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
             self.pending_bytes -= held.bytes;
-            self.summary.postponed += 1;
             let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
-            match why {
-                Postponement::Failed => self.postponed_lately.failed += 1,
-                Postponement::Parked => self.postponed_lately.parked += 1,
-                Postponement::Stopping => {}
-            }
-            JobPostponed { why }.emit(&self.metrics);
-            let (tag, first_failure) = (held.tag, job.first_failure.map(|at| self.at(at)));
-            let remainder = held.remainder(job, why, first_failure, &self.settings.retry);
-            self.settle(tag, vec![remainder], Owed::Remainder, subscription);
+            let first_failure = job.first_failure.map(|at| self.at(at));
+            let rest = Rest { places: job.places, why, parked: job.parked, calls: job.calls, first_failure };
+            self.send_on(held, rest, subscription);
         }
+    }
+
+    /// Sends a job on that only waited for room.
+    pub(super) fn park(&mut self, held: Held, job: NewJob, subscription: &Subscription) {
+        let why = Postponement::Parked;
+        let rest = Rest { places: job.untouched(), why, parked: true, calls: 0, first_failure: None };
+        self.send_on(held, rest, subscription);
+    }
+
+    fn send_on(&mut self, held: Held, rest: Rest, subscription: &Subscription) {
+        self.summary.postponed += 1;
+        match rest.why {
+            Postponement::Failed => self.postponed_lately.failed += 1,
+            Postponement::Parked => self.postponed_lately.parked += 1,
+            Postponement::Stopping => {}
+        }
+        JobPostponed { why: rest.why }.emit(&self.metrics);
+        let tag = held.tag;
+        let remainder = held.remainder(rest, &self.settings.retry);
+        self.settle(tag, vec![remainder], Owed::Remainder, subscription);
     }
 }
 
@@ -65,14 +90,8 @@ impl PostponedLately {
 
 impl Held {
     /// The message that brings a job back when its wait is over.
-    pub fn remainder(
-        self,
-        job: PostponedJob,
-        why: Postponement,
-        first_failure: Option<Timestamp>,
-        retry: &RetrySettings,
-    ) -> Publication {
-        let PostponedJob { places, parked, calls, .. } = job;
+    fn remainder(self, rest: Rest, retry: &RetrySettings) -> Publication {
+        let Rest { places, why, parked, calls, first_failure } = rest;
         let (calls, first_failure) = (self.calls_with(calls), self.first_failure_with(first_failure));
         let (ids, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
         let attempts = places.iter().filter_map(Place::open).map(|open| open.attempts).max().unwrap_or_default();

@@ -121,3 +121,29 @@ fn a_malformed_remainder_is_refused_with_the_field() {
         assert!(error.len() < 1000, "{body:.80}: {} bytes of error", error.len());
     }
 }
+
+#[test]
+fn a_remainder_of_more_ids_than_any_job_may_have_is_refused() {
+    let id = |number: usize| InstanceId::new(format!("i-{number}")).unwrap();
+    for (ids, taken) in [(MAX_IDS_PER_JOB, true), (MAX_IDS_PER_JOB + 1, false)] {
+        let job = Job::parse(
+            br#"{"JobId":"j","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1"]}"#,
+            None,
+        );
+        let remainder = Remainder {
+            job: Job { ids: (0..ids).map(id).collect(), ..job.unwrap() },
+            result_id: Uuid::nil(),
+            received_at: Timestamp::UNIX_EPOCH,
+            postponed_at: Timestamp::UNIX_EPOCH,
+            parked: true,
+            calls: 0,
+            first_failure: None,
+            places: vec![Place::default(); ids],
+        };
+        let read = Remainder::parse(&remainder.into_body());
+        assert_eq!(read.is_ok(), taken, "{ids} ids");
+        if let Err(error) = read {
+            assert!(error.to_string().starts_with("Job.InstanceIds: holds 50001 ids"), "{error}");
+        }
+    }
+}

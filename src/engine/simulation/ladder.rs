@@ -121,3 +121,88 @@ fn a_worker_that_stops_tells_which_ids_its_calls_may_have_released() {
     doubts.sort_by_key(|(key, _)| *key);
     assert_eq!(doubts, [(keys[0], Doubt::Unknown), (keys[1], Doubt::None)]);
 }
+
+#[test]
+fn a_search_that_no_delivery_has_time_for_ends_all_the_same() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 3, max_attempts: 20, ..settings() });
+    let mut api = Api::new(true, Faults::NONE);
+    let mut random = fastrand::Rng::with_seed(1);
+    let (hold, step, minute) = (Duration::from_secs(300), Duration::from_secs(600), Duration::from_secs(60));
+    let ids = (0..100).map(|n| if n == 0 { "f0".to_owned() } else { format!("i{n}") });
+    let (mut job, mut now, mut deliveries) = (fresh("ecs", ids), Duration::ZERO, 0);
+    let finished = loop {
+        deliveries += 1;
+        assert!(deliveries <= 20, "it goes round for ever");
+        engine.admit(NewJob { held_until: Some(now + hold), ..job }, now);
+        while engine.pending_jobs() > 0 {
+            if let Some(call) = engine.seal(now) {
+                engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
+            }
+            now += minute;
+            engine.advance(now);
+        }
+        let Some(postponed) = engine.take_postponed().pop() else { break engine.take_finished().remove(0) };
+        assert!(!postponed.parked, "its calls were refused");
+        let open = open(&postponed);
+        assert!(open.iter().all(|one| one.attempts <= deliveries && one.age.is_some()), "{open:?}");
+        job = NewJob { places: postponed.places, ..fresh("ecs", []) };
+        now += step;
+    };
+    let given_up = finished.outcomes.iter().filter(|(_, o)| o.outcome == Outcome::Unresolved).count();
+    println!("one call a minute, five minutes a delivery: {deliveries} deliveries, {given_up} of 100 given up on");
+}
+
+#[test]
+fn what_an_id_suffered_before_a_job_wanted_it_is_not_charged_to_the_job() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 9, ..settings() });
+    let one = || fresh("ecs", ["i1".to_owned()]);
+    let both = fresh("ecs", ["i1".to_owned(), "i2".to_owned()]);
+    engine.admit(NewJob { held_until: Some(Duration::from_secs(1)), ..both }, Duration::ZERO);
+    let fail = |engine: &mut Engine, now: Moment| {
+        engine.advance(now);
+        let call = engine.seal(now).unwrap();
+        engine.verdict(call.key, &down(), now);
+    };
+    fail(&mut engine, Duration::ZERO);
+    fail(&mut engine, Duration::from_millis(500));
+    engine.admit(NewJob { held_until: Some(Duration::from_secs(5)), ..one() }, Duration::from_millis(600));
+    fail(&mut engine, Duration::from_millis(900));
+    engine.advance(Duration::from_secs(1));
+    engine.advance(Duration::from_secs(5));
+    let attempts: Vec<_> = engine.take_postponed().iter().map(|job| open(job)[0].attempts).collect();
+    assert_eq!(attempts, [3, 1]);
+}
+
+#[test]
+fn a_suspect_that_is_protected_by_now_is_not_called_refused() {
+    let told = Open { doubt: Doubt::Refused, ..Open::default() };
+    let protected = || InstanceId::new("p1").unwrap();
+    let cases = [
+        (Place::default(), false, Outcome::Refused),
+        (Place::default(), true, Outcome::Unresolved),
+        (Place::Open(told), false, Outcome::Unresolved),
+    ];
+    for (place, redelivered, expected) in cases {
+        let mut engine = engine(settings());
+        let job = NewJob { places: vec![(protected(), place)], redelivered, ..fresh("ecs", []) };
+        engine.admit(job, Duration::ZERO);
+        assert_eq!(engine.take_finished()[0].outcomes[0].1.outcome, expected);
+    }
+}
+
+#[test]
+fn told_suspects_share_a_batch_with_each_other_and_never_with_fresh_ids() {
+    let mut engine = engine(settings());
+    let told = Place::Open(Open { doubt: Doubt::Unknown, ..Open::default() });
+    engine.admit(fresh("ecs", (0..50).map(|n| format!("i{n}"))), Duration::ZERO);
+    for job in 0..2 {
+        let ids = (0..10).map(|n| (InstanceId::new(format!("s{job}-{n}")).unwrap(), told.clone()));
+        // One that a fresh job wants as well.
+        let shared = (InstanceId::new(format!("i{job}")).unwrap(), told.clone());
+        engine.admit(NewJob { places: ids.chain([shared]).collect(), ..fresh("ecs", []) }, Duration::ZERO);
+    }
+    let now = Duration::from_secs(1);
+    let mut sizes: Vec<_> = std::iter::from_fn(|| engine.seal(now)).map(|call| call.batch.len()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [22, 48]);
+}

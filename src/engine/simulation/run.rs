@@ -5,13 +5,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Api, Faults, Talk};
+use super::world::{Api, Faults, Talk, is_foreign};
 use super::{engine, group};
-use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Verdict};
-use crate::engine::{CALL_PATIENCE, Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
+use crate::contract::{Batch, Doubt, GroupKey, InstanceId, Open, Place, Refusal, Verdict};
+use crate::engine::{
+    CALL_PATIENCE, Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob,
+};
 
 /// How long a step lasts at most.
 const STEP: Duration = Duration::from_millis(40);
+
+/// An id, and a delivery that waits for it.
+type Claim = (InstanceId, JobKey);
 
 /// One delivery of a job.
 #[derive(Debug, Clone)]
@@ -51,6 +56,16 @@ pub(super) struct Run {
     unknown: HashSet<InstanceId>,
     /// Ids that a call of unknown fate ever carried, as far as anybody told the engine.
     pub ever_unknown: HashSet<InstanceId>,
+    /// Ids of deliveries that waited for them while a call was of unknown fate.
+    pub unknown_for: HashSet<Claim>,
+    /// Ids of deliveries that waited for them from before a call that spoke of them, and left them open.
+    pub tried_for: HashSet<Claim>,
+    /// Who waited for a course's ids when its last call was sealed, and all that the course ever carried.
+    sealed: HashMap<CallKey, (HashSet<Claim>, HashSet<InstanceId>)>,
+    /// When a call failed, or was refused, of a course that had carried an id.
+    pub strikes: HashMap<(InstanceId, Arc<GroupKey>), Vec<Moment>>,
+    /// Another account's ids that the API last called "gone" together with ids that are, none of them listed.
+    pub beside_gone: HashSet<InstanceId>,
     /// The groups in which anyone ever asked for an id.
     pub wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
     /// The deliveries that ever asked for an id, finished ones too.
@@ -107,6 +122,11 @@ impl Run {
             last_call: HashMap::new(),
             unknown: HashSet::new(),
             ever_unknown: HashSet::new(),
+            unknown_for: HashSet::new(),
+            tried_for: HashSet::new(),
+            sealed: HashMap::new(),
+            strikes: HashMap::new(),
+            beside_gone: HashSet::new(),
             wanted_by: HashMap::new(),
             claims: HashMap::new(),
             finished: 0,
@@ -219,6 +239,9 @@ impl Run {
     }
 
     fn permit(&mut self) {
+        if self.engine.read_back_ready() && self.random.u8(0..20) == 0 {
+            self.engine.forgo_read_back(self.now);
+        }
         if self.engine.read_back_ready()
             && let Some(call) = self.engine.seal_read_back(self.now)
         {
@@ -238,6 +261,15 @@ impl Run {
             |id: &InstanceId| self.engine.flights.get(id).is_some_and(|flight| flight.history.calls > 1);
         let suspect = call.batch.ids().iter().any(|id| self.unknown.contains(id) && called_before(id));
         assert!(!suspect || call.batch.ids().iter().all(called_before), "a suspect met a fresh id");
+        let flights = &self.engine.flights;
+        let apart = |id: &InstanceId| flights.get(id).is_some_and(|flight| flight.apart);
+        let told = call.batch.ids().iter().filter(|id| apart(id)).count();
+        let fresh = call.batch.ids().iter().any(|id| !apart(id) && !called_before(id));
+        assert!(told == 0 || !fresh, "a told suspect met a fresh id");
+        let waiting = self.waiting_for(&call.batch);
+        let sealed = self.sealed.entry(call.key).or_default();
+        sealed.0 = waiting;
+        sealed.1.extend(call.batch.ids().iter().cloned());
         for id in call.batch.ids() {
             assert!(!id.as_str().starts_with('p'), "the protected {id} was called");
             let live = self.claims[id].iter().filter_map(|key| self.jobs.get(key)).any(|job| {
@@ -263,6 +295,7 @@ impl Run {
         let verdict = self.api.call(&call.batch, &mut self.random, self.now);
         let ids = call.batch.ids();
         self.last_call.extend(ids.iter().map(|id| (id.clone(), self.now)));
+        self.note(call.key, &call.batch, &verdict);
         match &verdict {
             Verdict::Unknown(_) => {
                 self.unknown.extend(ids.iter().cloned());
@@ -273,6 +306,38 @@ impl Run {
         }
         self.engine.verdict(call.key, &verdict, self.now);
         self.forget_landed();
+    }
+
+    /// The deliveries that wait for ids of a batch.
+    fn waiting_for(&self, batch: &Batch) -> HashSet<Claim> {
+        let waiters = |id: &InstanceId| self.engine.flights.get(id).into_iter().flat_map(|flight| &flight.waiters);
+        batch.ids().iter().flat_map(|id| waiters(id).map(|waiter| (id.clone(), waiter.job))).collect()
+    }
+
+    /// Notes what the judge must know of a verdict.
+    fn note(&mut self, key: CallKey, batch: &Batch, verdict: &Verdict) {
+        let of = |id: &InstanceId| (id.clone(), Arc::clone(batch.group()));
+        let (waited, carried) = &self.sealed[&key];
+        if !matches!(verdict, Verdict::Released(_) | Verdict::Throttled(_)) {
+            for id in carried {
+                self.strikes.entry(of(id)).or_default().push(self.now);
+            }
+        }
+        let waiting = self.waiting_for(batch);
+        if let Verdict::Transient(_) | Verdict::Unknown(_) | Verdict::Refused(..) = verdict {
+            self.tried_for.extend(waiting.intersection(waited).cloned());
+        }
+        if let Verdict::Unknown(_) = verdict {
+            self.unknown_for.extend(waiting);
+        }
+        let api = &self.api;
+        let all_unlisted = batch.ids().iter().all(|id| api.is_gone(id) || is_foreign(id));
+        for id in batch.ids().iter().filter(|id| is_foreign(id)) {
+            match verdict {
+                Verdict::Refused(Refusal::Gone, _) if all_unlisted => self.beside_gone.insert(id.clone()),
+                _ => self.beside_gone.remove(id),
+            };
+        }
     }
 
     fn forget_landed(&mut self) {
@@ -299,7 +364,14 @@ impl Run {
     fn restart(&mut self) {
         self.collect();
         let keys: Vec<_> = self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        self.ever_unknown.extend(self.under_way.iter().flat_map(|call| call.batch.ids().iter().cloned()));
+        for call in self.under_way.iter().filter(|call| call.kind != CallKind::ReadBack) {
+            self.ever_unknown.extend(call.batch.ids().iter().cloned());
+            let of = |id: &InstanceId| (id.clone(), Arc::clone(call.batch.group()));
+            self.unknown_for.extend(self.waiting_for(&call.batch));
+            for id in call.batch.ids() {
+                self.strikes.entry(of(id)).or_default().push(self.now);
+            }
+        }
         self.engine.abandon(&keys, self.now);
         self.collect();
         assert!(self.jobs.is_empty(), "a job was not let go of");

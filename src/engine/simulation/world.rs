@@ -16,12 +16,15 @@ pub struct Faults {
     pub ghost: u16,
     /// The call is lost and nobody says so.
     pub lost: u16,
-    /// A query tells nothing.
+    /// A query tells nothing: the account may not ask, or not now.
     pub query_failed: u16,
+    /// A query lists nothing, whatever is there.
+    pub blind: u16,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { throttled: 0, account: 0, transient: 0, ghost: 0, lost: 0, query_failed: 0 };
+    pub const NONE: Self =
+        Self { throttled: 0, account: 0, transient: 0, ghost: 0, lost: 0, query_failed: 0, blind: 0 };
 }
 
 /// What an instance is like, told by its id's first letter so that a failing seed can be read.
@@ -91,9 +94,13 @@ impl Api {
     pub fn query(&mut self, batch: &Batch, random: &mut fastrand::Rng) -> ReadBack {
         self.queries += 1;
         if random.u16(0..1000) < self.faults.query_failed {
-            return ReadBack::Failed(Verdict::Account(Evidence::own("NoPermission", "ask your administrator")));
+            return ReadBack::Failed(match random.bool() {
+                true => Verdict::Account(Evidence::own("NoPermission", "ask your administrator")),
+                false => Verdict::Throttled(Evidence::own("Throttling.User", "slow down")),
+            });
         }
-        let there = batch.ids().iter().filter(|id| !self.is_gone(id) && !is_foreign(id));
+        let blind = random.u16(0..1000) < self.faults.blind;
+        let there = batch.ids().iter().filter(|id| !blind && !self.is_gone(id) && !is_foreign(id));
         ReadBack::Listed { ids: there.cloned().collect(), evidence: Evidence::own("Success", "listed") }
     }
 
