@@ -183,9 +183,11 @@ impl Rehearsal {
     }
 
     fn sandbox(&self) -> SandboxSettings {
+        // What accounts.NAME.read_back says of itself: a stranger's id among ids that are gone is taken for gone as well.
+        let foreign = if self.read_back { "state=locked" } else { "owner=stranger" };
         let instances = [
             format!("{GONE}* state=gone"),
-            format!("{FOREIGN}* owner=stranger"),
+            format!("{FOREIGN}* {foreign}"),
             format!("{LOCKED}* state=locked"),
             "i-*".to_owned(),
         ];

@@ -80,8 +80,8 @@ pub async fn nothing_is_changed_unless_it_is_named_and_confirmed(house: House) {
     house.refused(&["retarget", "--all"], "", &["--account"]).await;
     house.refused(&["discard", "--all", "--job", "a"], "", &["--all means every letter"]).await;
     for answer in ["", "y\n", "yes\n", "3\n", "13\n"] {
-        house.refused(&["discard", "--all"], answer, &["not confirmed: nothing was changed"]).await;
-        house.refused(&["replay", "--all"], answer, &["not confirmed: nothing was changed"]).await;
+        house.refused(&["discard", "--all"], answer, &["nothing was changed"]).await;
+        house.refused(&["replay", "--all"], answer, &["nothing was changed"]).await;
     }
     depth_becomes(&*house.broker, Queue::Dead, 2).await;
     let ended = house.ended(&["replay", "--job", "a", "--no-canary"], "7\n").await;

@@ -139,7 +139,7 @@ pub fn calls() -> Vec<Call> {
             "what is there, for a user without a policy",
             key("releaser"),
             "i-004",
-            Denied { action: "bss:DescribeInstances", by: "ImplicitDeny" },
+            Denied { action: "bss:QueryAvailableInstances", by: "ImplicitDeny" },
         ),
     ]
 }

@@ -55,6 +55,8 @@ impl Run {
                 // What a guard stopped, or the API refuses without a word of what an earlier call did.
                 Some("Protected" | "NotAfter") => assert!(suspect || outcome.suspect, "{id}: {outcome:?}"),
                 Some("Strange" | "ProductNotSupported") if outcome.suspect => {}
+                // A search that spent its budget for nothing counts as failed, and is not to be seen from here.
+                Some("ResourceNotExists" | "InvalidOwner" | "Strange") => {}
                 _ => self.check_given_up(job, open, id, outcome),
             },
         }
