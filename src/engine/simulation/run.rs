@@ -58,13 +58,11 @@ pub(super) struct Run {
     pub ever_unknown: HashSet<InstanceId>,
     /// Ids of deliveries that waited for them while a call was of unknown fate.
     pub unknown_for: HashSet<Claim>,
-    /// Ids of deliveries that waited for them from before a call that spoke of them, and left them open.
-    pub tried_for: HashSet<Claim>,
-    /// Who waited for a course's ids when its last call was sealed, and all that the course ever carried.
-    sealed: HashMap<CallKey, (HashSet<Claim>, HashSet<InstanceId>)>,
+    /// All that a course ever carried.
+    carried: HashMap<CallKey, HashSet<InstanceId>>,
     /// When a call failed, or was refused, of a course that had carried an id.
     pub strikes: HashMap<(InstanceId, Arc<GroupKey>), Vec<Moment>>,
-    /// Another account's ids that the API last called "gone" together with ids that are, none of them listed.
+    /// Another account's ids that the API once called "gone" (which is remembered) together with ids that are, none of them listed.
     pub beside_gone: HashSet<InstanceId>,
     /// The groups in which anyone ever asked for an id.
     pub wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
@@ -123,8 +121,7 @@ impl Run {
             unknown: HashSet::new(),
             ever_unknown: HashSet::new(),
             unknown_for: HashSet::new(),
-            tried_for: HashSet::new(),
-            sealed: HashMap::new(),
+            carried: HashMap::new(),
             strikes: HashMap::new(),
             beside_gone: HashSet::new(),
             wanted_by: HashMap::new(),
@@ -266,10 +263,7 @@ impl Run {
         let told = call.batch.ids().iter().filter(|id| apart(id)).count();
         let fresh = call.batch.ids().iter().any(|id| !apart(id) && !called_before(id));
         assert!(told == 0 || !fresh, "a told suspect met a fresh id");
-        let waiting = self.waiting_for(&call.batch);
-        let sealed = self.sealed.entry(call.key).or_default();
-        sealed.0 = waiting;
-        sealed.1.extend(call.batch.ids().iter().cloned());
+        self.carried.entry(call.key).or_default().extend(call.batch.ids().iter().cloned());
         for id in call.batch.ids() {
             assert!(!id.as_str().starts_with('p'), "the protected {id} was called");
             let live = self.claims[id].iter().filter_map(|key| self.jobs.get(key)).any(|job| {
@@ -317,26 +311,18 @@ impl Run {
     /// Notes what the judge must know of a verdict.
     fn note(&mut self, key: CallKey, batch: &Batch, verdict: &Verdict) {
         let of = |id: &InstanceId| (id.clone(), Arc::clone(batch.group()));
-        let (waited, carried) = &self.sealed[&key];
         if !matches!(verdict, Verdict::Released(_) | Verdict::Throttled(_)) {
-            for id in carried {
+            for id in &self.carried[&key] {
                 self.strikes.entry(of(id)).or_default().push(self.now);
             }
         }
-        let waiting = self.waiting_for(batch);
-        if let Verdict::Transient(_) | Verdict::Unknown(_) | Verdict::Refused(..) = verdict {
-            self.tried_for.extend(waiting.intersection(waited).cloned());
-        }
         if let Verdict::Unknown(_) = verdict {
-            self.unknown_for.extend(waiting);
+            self.unknown_for.extend(self.waiting_for(batch));
         }
         let api = &self.api;
         let all_unlisted = batch.ids().iter().all(|id| api.is_gone(id) || is_foreign(id));
-        for id in batch.ids().iter().filter(|id| is_foreign(id)) {
-            match verdict {
-                Verdict::Refused(Refusal::Gone, _) if all_unlisted => self.beside_gone.insert(id.clone()),
-                _ => self.beside_gone.remove(id),
-            };
+        if let (Verdict::Refused(Refusal::Gone, _), true) = (verdict, all_unlisted) {
+            self.beside_gone.extend(batch.ids().iter().filter(|id| is_foreign(id)).cloned());
         }
     }
 
