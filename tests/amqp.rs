@@ -1,10 +1,13 @@
 //! What a user relies on with RabbitMQ on an ordinary day. `amqp_trouble.rs` has the other days.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::support::rabbitmq::Node;
+use crate::support::subscriber::{
+    PATIENCE, deliveries, delivery, depth_becomes, drain, enqueue, event, healthy, lost, message, messages, name,
+    publish, result, settled, take,
+};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, BrokerError, Destination, Event, Publication, Queue, Settlement};
 use bulkrelease::config::{BrokerSettings, QueueType};
@@ -12,11 +15,6 @@ use bulkrelease::contract::{Message, Properties};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
-use support::rabbitmq::Node;
-use support::subscriber::{
-    PATIENCE, deliveries, delivery, depth_becomes, drain, enqueue, event, healthy, lost, message, messages, name,
-    publish, result, settled, take,
-};
 use tokio::time::sleep;
 
 fn settings(url: String) -> BrokerSettings {

@@ -1,25 +1,23 @@
 //! What a user relies on with RabbitMQ when something breaks: the broker, a connection, a consumer, its memory. Each test
 //! has a node of its own. `amqp.rs` has the ordinary days.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::support::rabbitmq::{Configuration, Node, free_ports};
+use crate::support::subscriber::{
+    PATIENCE, deliveries, delivery, depth_becomes, drain, enqueue, event, healthy, lost, messages, name, result,
+    settled, take,
+};
+use crate::support::unreadable;
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, BrokerError, Event, Queue, Subscription};
 use bulkrelease::config::{BrokerSettings, TlsSettings};
 use bulkrelease::contract::JOBS;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use support::rabbitmq::{Configuration, Node, free_ports};
-use support::subscriber::{
-    PATIENCE, deliveries, delivery, depth_becomes, drain, enqueue, event, healthy, lost, messages, name, result,
-    settled, take,
-};
-use support::unreadable;
 use tempfile::TempDir;
 use tokio::time::sleep;
 

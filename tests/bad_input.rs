@@ -1,26 +1,24 @@
 //! What a producer may get wrong. Each bad job is answered in words that name the field and the fix, none reaches the API,
 //! and the healthy jobs around it are worked on by a worker that notices nothing.
 
-#[path = "bad_input/cases.rs"]
 mod cases;
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::cases::Expected::{Expired, Invalid, Malformed};
+use self::cases::{cases, of};
+use crate::support::rabbitmq::{Configuration, Node};
+use crate::support::results::parsed;
+use crate::support::subscriber::{PATIENCE, delivery, depth_becomes, enqueue};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, Queue, Settlement};
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::{DEAD_KIND, Job, Message, Outcome, Properties, Status, header};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
-use cases::Expected::{Expired, Invalid, Malformed};
-use cases::{cases, of};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
-use support::rabbitmq::{Configuration, Node};
-use support::results::parsed;
-use support::subscriber::{PATIENCE, delivery, depth_becomes, enqueue};
-use support::worker::{Worker, WorkerSettings};
 
 /// A healthy job of three ids.
 fn healthy(name: &str) -> Message {

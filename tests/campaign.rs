@@ -5,36 +5,29 @@
 //! A short form runs with all tests. `tests/campaign/run` runs the long ones, minutes for each seed, on three nodes and on
 //! the embedded broker.
 
-#[path = "campaign/broker.rs"]
 mod broker;
-#[path = "campaign/field.rs"]
 mod field;
-#[path = "campaign/orders.rs"]
 mod orders;
-#[path = "campaign/stream.rs"]
 mod stream;
-mod support;
-#[path = "campaign/trouble.rs"]
 mod trouble;
-#[path = "campaign/verdict.rs"]
 mod verdict;
 
 use std::time::Duration;
 
+use crate::support::proxy::Proxy;
+use crate::support::subscriber::depth_becomes;
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, Queue, WatchName};
 use bulkrelease::config::BrokerSettings;
 use fastrand::Rng;
-use support::proxy::Proxy;
-use support::subscriber::depth_becomes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use broker::Place;
-use field::Field;
-use trouble::Trouble;
-use verdict::verify;
+use self::broker::Place;
+use self::field::Field;
+use self::trouble::Trouble;
+use self::verdict::verify;
 
 /// Confirmed messages survive a crash of the broker from so long after its queues were declared.
 const QUEUE_IS_SAFE: Duration = Duration::from_secs(3);

@@ -1,12 +1,16 @@
 //! The command line as people and scripts meet it: what each command prints, how it ends, and that an error names what to
 //! change.
 
-mod support;
-
 use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::orders::{messages, orders};
+use crate::support::program::{Ended, run};
+use crate::support::rabbitmq::{Configuration, Node};
+use crate::support::results::Results;
+use crate::support::subscriber::{PATIENCE, deliveries, depth_becomes, enqueue, take};
+use crate::support::worker::{Worker, WorkerSettings, variable};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::config::{BrokerSettings, RetrySettings};
@@ -15,12 +19,6 @@ use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
-use support::orders::{messages, orders};
-use support::program::{Ended, run};
-use support::rabbitmq::{Configuration, Node};
-use support::results::Results;
-use support::subscriber::{PATIENCE, deliveries, depth_becomes, enqueue, take};
-use support::worker::{Worker, WorkerSettings, variable};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -184,7 +182,7 @@ async fn without_a_queue_or_a_broker_enqueueing_says_what_to_do() {
     let words = ["1 of 1 jobs are not confirmed", "queue release.jobs", "does not exist: run `bulkrelease setup`"];
     refused(&arguments, &undeclared, "", &words).await;
     refused(&arguments, &[], "", &["broker.url is not set: name amqp://HOST"]).await;
-    let [nobody] = support::rabbitmq::free_ports();
+    let [nobody] = crate::support::rabbitmq::free_ports();
     let nobody = variable("BROKER__URL", &format!("amqp://user:geheim@127.0.0.1:{nobody}"));
     refused(&arguments, std::slice::from_ref(&nobody), "", &["can't reach the broker at amqp://127.0.0.1"]).await;
     assert!(!run(&arguments, &[nobody], "").await.errors.contains("geheim"));

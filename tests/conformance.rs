@@ -3,11 +3,8 @@
 //! A broker joins with one line: `held_to_the_suite!(name, fresh)`, where `fresh` is an async fn that answers a `Fresh`
 //! with empty, declared queues.
 
-#[path = "conformance/subscriber.rs"]
-mod subscriber;
-#[path = "conformance/suite.rs"]
+pub mod subscriber;
 mod suite;
-mod support;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,7 +15,7 @@ use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::config::BrokerSettings;
 
-use support::rabbitmq::Node;
+use crate::support::rabbitmq::Node;
 
 /// A broker with empty, declared queues.
 struct Fresh {
@@ -65,15 +62,15 @@ macro_rules! held_to_the_suite {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     let fresh = $fresh().await;
-                    super::suite::$test(fresh.broker.as_ref()).await;
+                    crate::conformance::suite::$test(fresh.broker.as_ref()).await;
                 }
             )*
         }
     };
 }
 
-held_to_the_suite!(embedded, super::fresh_embedded_broker);
-held_to_the_suite!(amqp, super::fresh_amqp_broker);
+held_to_the_suite!(embedded, crate::conformance::fresh_embedded_broker);
+held_to_the_suite!(amqp, crate::conformance::fresh_amqp_broker);
 
 async fn fresh_embedded_broker() -> Fresh {
     let directory = tempfile::tempdir().expect("a temporary directory");

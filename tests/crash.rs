@@ -1,21 +1,19 @@
 //! Crashes in the middle of the main job: the worker is killed three times, the broker once. At-least-once is the promise:
 //! nothing is lost, nothing is released unasked, and whatever comes twice can be told by its `ResultId`.
 
-mod support;
-
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use crate::support::orders::{Order, messages, orders};
+use crate::support::rabbitmq::{Configuration, Node};
+use crate::support::results::{Results, disagreements, outcomes};
+use crate::support::subscriber::{PATIENCE, depth_becomes, enqueue};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::{JobResult, Outcome};
 use bulkrelease::sandbox::{Ledger, Sandbox, SandboxSettings};
-use support::orders::{Order, messages, orders};
-use support::rabbitmq::{Configuration, Node};
-use support::results::{Results, disagreements, outcomes};
-use support::subscriber::{PATIENCE, depth_becomes, enqueue};
-use support::worker::{Worker, WorkerSettings};
 use tokio::time::{sleep, timeout};
 
 const JOBS: usize = 2000;

@@ -1,16 +1,11 @@
 //! `bulkrelease dead` as people use it: the program itself, on both brokers.
 
-#[path = "dead/changing.rs"]
 mod changing;
-#[path = "dead/house.rs"]
 mod house;
-#[path = "dead/looking.rs"]
 mod looking;
-#[path = "dead/replaying.rs"]
 mod replaying;
-mod support;
 
-use house::House;
+use self::house::House;
 
 macro_rules! on_both_brokers {
     ($($room:ident: $($test:ident)*;)*) => {
@@ -22,7 +17,7 @@ macro_rules! on_both_brokers {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    super::$room::$test(super::House::$house(stringify!($test)).await).await;
+                    crate::dead::$room::$test(crate::dead::House::$house(stringify!($test)).await).await;
                 }
             )*)*
         }
@@ -64,7 +59,7 @@ async fn what_the_broker_itself_put_aside_is_told_apart_and_can_be_replayed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_broker_the_setting_is_named() {
-    let ended = support::program::run(&["dead", "list"], &[], "").await;
+    let ended = crate::support::program::run(&["dead", "list"], &[], "").await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.errors.contains("broker.url is not set"), "{}", ended.errors);
 }

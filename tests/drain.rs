@@ -1,18 +1,16 @@
 //! Stopping a worker as a service manager does: what was begun is finished, the rest goes back, and it is over in time.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::orders::{messages, orders};
+use crate::support::rabbitmq::{Configuration, Node};
+use crate::support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once};
+use crate::support::subscriber::{PATIENCE, depth_becomes, enqueue};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::Queue;
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
-use support::orders::{messages, orders};
-use support::rabbitmq::{Configuration, Node};
-use support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once};
-use support::subscriber::{PATIENCE, depth_becomes, enqueue};
-use support::worker::{Worker, WorkerSettings};
 use tokio::time::timeout;
 
 /// What a process needs to end when its work is done.
@@ -94,7 +92,7 @@ async fn an_idle_worker_stops_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_never_reached_the_broker_stops_as_well() {
     let sandbox = sandbox(300).await;
-    let [nobody_listens] = support::rabbitmq::free_ports();
+    let [nobody_listens] = crate::support::rabbitmq::free_ports();
     let url = format!("amqp://127.0.0.1:{nobody_listens}");
     let mut worker = Worker::start(&WorkerSettings::new(&url, &sandbox, 10.0)).await;
     worker.until("/readyz", 503, &format!("can't reach the broker at {url}")).await;

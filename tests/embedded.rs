@@ -1,9 +1,6 @@
 //! What only the embedded broker promises: several processes on one file, any of which may die, and errors that say
 //! which file and what to do. The other processes are this test binary again, in a role of its own.
 
-#[path = "conformance/subscriber.rs"]
-mod subscriber;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +11,7 @@ use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, BrokerError, Destination, Event, Publication, Queue};
 use bulkrelease::contract::header;
 
-use self::subscriber::{
+use crate::conformance::subscriber::{
     PATIENCE, Subscriber, bodies, drain, enqueue, expect_depth, message, numbered, once_each, result_of, tally,
 };
 

@@ -1,12 +1,15 @@
 //! The retry ladder, with real brokers and a worker of its own process: what can't be settled in the worker waits in the
 //! broker, comes back, and ends in one result that lists every id.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::orders::{Order, messages, orders};
+use crate::support::rabbitmq::Node;
+use crate::support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once, lists_the_ids_of};
+use crate::support::subscriber::{PATIENCE, delivery, depth_becomes, enqueue, take};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, Queue};
@@ -14,11 +17,6 @@ use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::{JobResult, Message, Outcome, Properties, REMAINDER_KIND, header};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
-use support::orders::{Order, messages, orders};
-use support::rabbitmq::Node;
-use support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once, lists_the_ids_of};
-use support::subscriber::{PATIENCE, delivery, depth_becomes, enqueue, take};
-use support::worker::{Worker, WorkerSettings};
 
 /// The retry steps of every worker here.
 const STEPS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];

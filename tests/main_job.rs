@@ -3,20 +3,18 @@
 //!
 //! `BULKRELEASE_TEST_RATE` chooses the quota in calls a second (default 200).
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::orders::{GROUPS, fewest_calls, messages, orders};
+use crate::support::rabbitmq::Node;
+use crate::support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once};
+use crate::support::subscriber::{PATIENCE, depth_becomes, enqueue};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::Queue;
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::MAX_IDS_PER_CALL;
 use bulkrelease::sandbox::{Ledger, Sandbox, SandboxSettings};
-use support::orders::{GROUPS, fewest_calls, messages, orders};
-use support::rabbitmq::Node;
-use support::results::{Results, each_id_was_asked_for_once, each_order_is_released_once};
-use support::subscriber::{PATIENCE, depth_becomes, enqueue};
-use support::worker::{Worker, WorkerSettings};
 
 const JOBS: usize = 10_000;
 

@@ -1,22 +1,17 @@
 //! The official SDKs, unmodified and from their registries, against `bulkrelease sandbox` as a process of its own: each
 //! sees through its own types what the API documents, and what it saw is what the sandbox's ledger says.
 
-#[path = "official_sdks/calls.rs"]
 mod calls;
-#[path = "official_sdks/installation.rs"]
 mod installation;
-#[path = "official_sdks/ledger.rs"]
 mod ledger;
-#[path = "official_sdks/sdk.rs"]
 mod sdk;
-mod support;
 
 use std::collections::BTreeSet;
 
-use calls::{Expected, calls};
-use ledger::Ledger;
-use sdk::Sdk;
-use support::program::{PATIENCE, Program};
+use self::calls::{Expected, calls};
+use self::ledger::Ledger;
+use self::sdk::Sdk;
+use crate::support::program::{PATIENCE, Program};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 //!
 //! `BULKRELEASE_SEEDS` and `BULKRELEASE_FIRST_SEED` make a campaign of it.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::orders::{Order, messages, orders};
+use crate::support::results::{Results, disagreements, outcomes};
+use crate::support::subscriber::{PATIENCE, enqueue};
 use bulkrelease::api::credentials::{Chain, Credential};
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, Queue};
@@ -19,9 +20,6 @@ use bulkrelease::sandbox::{AccessKey, Sandbox, SandboxSettings};
 use bulkrelease::worker::Worker;
 use fastrand::Rng;
 use futures_util::StreamExt;
-use support::orders::{Order, messages, orders};
-use support::results::{Results, disagreements, outcomes};
-use support::subscriber::{PATIENCE, enqueue};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 

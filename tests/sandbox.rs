@@ -1,24 +1,13 @@
 //! The sandbox over the wire: what a client that rehearses against it relies on.
 
-#[path = "sandbox/admin.rs"]
 mod admin;
-#[path = "sandbox/authorisation.rs"]
 mod authorisation;
-#[path = "sandbox/client.rs"]
 mod client;
-#[path = "sandbox/faults.rs"]
 mod faults;
-#[path = "sandbox/instances.rs"]
 mod instances;
-#[path = "sandbox/protocol.rs"]
 mod protocol;
-#[path = "sandbox/queries.rs"]
 mod queries;
-#[path = "support/recorded.rs"]
-mod recorded;
-#[path = "sandbox/recordings.rs"]
 mod recordings;
-#[path = "sandbox/wire.rs"]
 mod wire;
 
 use std::time::Duration;

@@ -1,11 +1,8 @@
 //! Requests recorded from the vendor's own SDKs, and its published examples: every one must verify, and no longer do so
 //! once anything that is signed has changed.
 
-#[path = "support/recorded.rs"]
-mod recorded;
-
+use crate::support::recorded::{Recorded, text, vectors};
 use bulkrelease::api::signature::{Parameter, SignatureFault, canonical_query, decode, v1, v3};
-use recorded::{Recorded, text, vectors};
 use serde_json::Value;
 
 #[test]

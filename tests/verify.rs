@@ -1,14 +1,12 @@
 //! `bulkrelease verify` as its users run it: it finds nothing where all went well, names what is missing, and takes nothing.
 
-mod support;
-
+use crate::support::orders::{messages, orders};
+use crate::support::program::run;
+use crate::support::subscriber::{PATIENCE, depth_becomes, enqueue};
+use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
-use support::orders::{messages, orders};
-use support::program::run;
-use support::subscriber::{PATIENCE, depth_becomes, enqueue};
-use support::worker::{Worker, WorkerSettings};
 use tempfile::TempDir;
 
 const JOBS: usize = 20;

@@ -7,11 +7,11 @@ use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::broker::Place;
-use crate::orders::{GONE, LOCKED, PROTECTED, Sent};
+use crate::campaign::broker::Place;
+use crate::campaign::orders::{GONE, LOCKED, PROTECTED, Sent};
+use crate::campaign::trouble::Trouble;
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::worker::{Worker, WorkerSettings};
-use crate::trouble::Trouble;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a node or a worker that crashed stays away.

@@ -8,7 +8,7 @@ use bulkrelease::contract::{JobResult, Message};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::orders::Sent;
+use crate::campaign::orders::Sent;
 use crate::support::program::Program;
 
 /// Jobs that are enqueued at a time.

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use crate::field::{Field, Past};
-use crate::orders::{LOCKED, Sent};
+use crate::campaign::field::{Field, Past};
+use crate::campaign::orders::{LOCKED, Sent};
+use crate::campaign::trouble::Trouble;
 use crate::support::program::Program;
-use crate::trouble::Trouble;
 
 /// A broker or a worker that comes back takes this long to notice all that happened.
 const NOTICED_AFTER: SignedDuration = SignedDuration::from_secs(10);

@@ -2,7 +2,7 @@
 
 use bulkrelease::config::CredentialSource;
 
-use crate::support::{Given, shown};
+use crate::credentials::surroundings::{Given, shown};
 
 const ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";

@@ -7,7 +7,7 @@ use bulkrelease::api::credentials::{Chain, Credential};
 use bulkrelease::config::CredentialSource;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Given, KEY, Server};
+use crate::credentials::surroundings::{Given, KEY, Server};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

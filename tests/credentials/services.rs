@@ -3,7 +3,7 @@
 use bulkrelease::api::signature::v1;
 use bulkrelease::config::CredentialSource;
 
-use crate::support::{Given, KEY, Server, shown, temporary};
+use crate::credentials::surroundings::{Given, KEY, Server, shown, temporary};
 
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::calls::{Call, Expected};
 use super::installation;
-use super::support::program::{PATIENCE, Program};
+use crate::support::program::{PATIENCE, Program};
 
 /// An SDK, and how it tells its caller of an error.
 pub struct Sdk {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 
-use crate::client::{Client, is_request_id};
-use crate::start;
+use crate::sandbox::client::{Client, is_request_id};
+use crate::sandbox::start;
 
 #[tokio::test]
 async fn only_a_sandbox_that_was_told_to_shows_anything() {

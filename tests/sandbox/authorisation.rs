@@ -2,8 +2,8 @@
 
 use reqwest::StatusCode;
 
-use crate::client::{Client, assert_error};
-use crate::start;
+use crate::sandbox::client::{Client, assert_error};
+use crate::sandbox::start;
 
 /// A sandbox with a RAM user `user` that has these policies.
 async fn with_policies(statements: &[&str]) -> bulkrelease::sandbox::Sandbox {

@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use sha1::Sha1;
 
-use crate::PATIENCE;
+use crate::sandbox::PATIENCE;
 
 #[derive(Clone)]
 pub struct Client {

@@ -7,9 +7,9 @@ use reqwest::Method;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::{Client, assert_error, read, release_of};
-use crate::wire::{Answer, exchange};
-use crate::{PATIENCE, start};
+use crate::sandbox::client::{Client, assert_error, read, release_of};
+use crate::sandbox::wire::{Answer, exchange};
+use crate::sandbox::{PATIENCE, start};
 
 /// The answer to a call for one id, as it travels.
 async fn answer(sandbox: &Sandbox) -> Answer {

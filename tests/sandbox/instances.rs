@@ -3,8 +3,8 @@
 use bulkrelease::sandbox::{Counts, Sandbox, SandboxSettings};
 use reqwest::StatusCode;
 
-use crate::client::{Client, assert_error, is_request_id};
-use crate::start;
+use crate::sandbox::client::{Client, assert_error, is_request_id};
+use crate::sandbox::start;
 
 #[tokio::test]
 async fn a_released_batch_is_answered_and_written_down() {

@@ -4,9 +4,9 @@ use bulkrelease::sandbox::{Counts, Sandbox, SandboxSettings};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 
-use crate::client::{Client, assert_error, milliseconds_to_wait, read, release_of};
-use crate::start;
-use crate::wire::exchange;
+use crate::sandbox::client::{Client, assert_error, milliseconds_to_wait, read, release_of};
+use crate::sandbox::start;
+use crate::sandbox::wire::exchange;
 
 #[tokio::test]
 async fn nobody_without_a_known_key_and_a_fresh_sound_signature_releases_anything() {

@@ -2,8 +2,8 @@
 
 use reqwest::StatusCode;
 
-use crate::client::{Client, assert_error, is_request_id};
-use crate::start;
+use crate::sandbox::client::{Client, assert_error, is_request_id};
+use crate::sandbox::start;
 
 #[tokio::test]
 async fn what_was_released_is_no_longer_available() {

@@ -4,9 +4,9 @@ use bulkrelease::api::signature::canonical_query;
 use bulkrelease::sandbox::Sandbox;
 use serde_json::Value;
 
-use crate::recorded::{Recorded, text, vectors};
-use crate::start;
-use crate::wire::exchange;
+use crate::sandbox::start;
+use crate::sandbox::wire::exchange;
+use crate::support::recorded::{Recorded, text, vectors};
 
 /// A sandbox with the key of a recording.
 async fn for_key_of(vector: &Value) -> Sandbox {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::sandbox::PATIENCE;
 
 /// What came back, and how it ended.
 #[derive(Debug)]

@@ -1,0 +1,23 @@
+//! What users rely on, held against real parts; one file a subject. All of it is one program, so that it is built and linked
+//! once: `cargo test --release --test all crash::` runs one subject. `tests/run` installs what the parts need.
+
+mod amqp;
+mod amqp_trouble;
+mod bad_input;
+mod campaign;
+mod command_line;
+mod conformance;
+mod crash;
+mod credentials;
+mod dead;
+mod drain;
+mod embedded;
+mod ladder;
+mod main_job;
+mod official_sdks;
+mod packaging;
+mod rehearsal;
+mod sandbox;
+mod signature_vectors;
+mod support;
+mod verify;
