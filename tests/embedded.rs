@@ -47,7 +47,7 @@ struct Process {
 impl Process {
     fn start(role: &str, file: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "another_process", "--ignored", "--nocapture"])
+            .args(["--exact", "embedded::another_process", "--ignored", "--nocapture"])
             .env(ROLE, role)
             .env(FILE, file)
             .stdin(Stdio::piped())
