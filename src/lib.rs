@@ -11,7 +11,7 @@
 //! | [`engine`] | the heart, pure: what to call next, and what a verdict means for every id |
 //! | [`pace`] | when a call may go: quota, pauses, delays |
 //! | [`api`] | one call, or one query that reads suspects back: request, signature, credentials, error table, client |
-//! | [`ops`] | what people and machines see: metrics, log lines, health |
+//! | [`ops`] | what people and machines see: metrics, log lines, health, spans |
 //! | [`sandbox`] | a `ReleaseInstance` server to rehearse against |
 //! | [`verify`] | jobs, results, dead letters and ledger held against each other: is anything lost? |
 //! | [`contract`] | the words that all rooms share, and the messages made of them |

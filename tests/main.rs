@@ -20,4 +20,5 @@ mod rehearsal;
 mod sandbox;
 mod signature_vectors;
 mod support;
+mod tracing;
 mod verify;

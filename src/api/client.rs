@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, KeyValue};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -110,8 +112,19 @@ impl Client {
         let request = self
             .request(action, parameters, attempt, &credential)
             .map_err(|problem| Verdict::of(Class::Account, Evidence::words("InvalidRequest", problem)))?;
+        note(|| {
+            let (host, port) = (self.url.host_str().unwrap_or_default(), self.url.port_or_known_default());
+            [
+                KeyValue::new("http.request.method", "POST"),
+                KeyValue::new("server.address", host.to_owned()),
+                KeyValue::new("server.port", i64::from(port.unwrap_or_default())),
+            ]
+        });
         match self.http.execute(request).await {
-            Ok(response) => Ok(receive(response).await),
+            Ok(response) => {
+                note(|| [KeyValue::new("http.response.status_code", i64::from(response.status().as_u16()))]);
+                Ok(receive(response).await)
+            }
             Err(error) => Err(not_answered(&error)),
         }
     }
@@ -171,6 +184,16 @@ impl Client {
         }
         verdict
     }
+}
+
+/// Notes something on the span of the call that is being made, if there is one. Never the URL: the ids stand in it.
+fn note<const N: usize>(attributes: impl FnOnce() -> [KeyValue; N]) {
+    Context::map_current(|context| {
+        let span = context.span();
+        if span.is_recording() {
+            span.set_attributes(attributes());
+        }
+    });
 }
 
 /// An answer, read as far as it came.

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::broker;
-use crate::config::Settings;
+use crate::config::{Settings, environment};
 use crate::contract::{InstanceId, JOB_KIND, Job, Message, Properties};
+use crate::ops::trace;
 
 /// Jobs handed to the broker at a time; what is confirmed is printed after each.
 const JOBS_AT_A_TIME: usize = 5_000;
@@ -85,6 +86,10 @@ impl EnqueueCommand {
             Some(path) => whole_jobs(open(path)?)?,
             None => self.jobs_of_ids()?,
         };
+        let trace = trace::of_caller(environment());
+        for message in &mut messages {
+            message.properties.headers.clone_from(&trace);
+        }
         let broker = broker::open(&settings.broker, &settings.retry.steps)?;
         let (total, mut confirmed) = (messages.len(), 0_usize);
         while !messages.is_empty() {

@@ -8,6 +8,7 @@ use super::{logging, signals};
 use crate::api::credentials::Chain;
 use crate::broker::{self, BrokerError};
 use crate::config::Settings;
+use crate::ops::trace::Tracer;
 use crate::ops::{Metrics, OpsServer, Vitals};
 use crate::worker::Worker;
 
@@ -24,6 +25,8 @@ impl WorkerCommand {
         let credentials = settings.accounts.clone();
         let chain = |name: &_| Chain::new(&credentials.get(name).cloned().unwrap_or_default().credentials);
         let worker = Worker::new(settings.clone(), chain, Arc::clone(&metrics), Arc::clone(&vitals))?;
+        let tracer = Tracer::start(&settings, worker.name(), Arc::clone(&metrics))?;
+        let worker = worker.traced(tracer);
         let listen = settings.ops.listen;
         let ops = OpsServer::start(listen, metrics, vitals).await.with_context(|| format!("ops.listen {listen}"))?;
         tracing::info!(address = %ops.address(), "metrics and health are served");
@@ -34,6 +37,9 @@ impl WorkerCommand {
         let protected = settings.safety.protected.len();
         let file = settings.safety.protected_file.as_ref().map(|file| file.display().to_string());
         tracing::info!(protected, file, "protected ids and prefixes");
+        if let Some(endpoint) = &settings.trace.otlp_endpoint {
+            tracing::info!(endpoint, "spans go here");
+        }
         if settings.broker.declare {
             match broker.declare().await {
                 // The subscription goes on trying, and says so on /readyz.

@@ -10,7 +10,7 @@ use url::Url;
 use super::endpoint;
 use super::{
     AccountSettings, BrokerSettings, CallsPerSecond, LogSettings, RetrySettings, SafetySettings, Settings,
-    WorkerSettings,
+    TraceSettings, WorkerSettings,
 };
 use crate::contract::{InstanceId, MAX_IDS_PER_CALL, MAX_IDS_PER_JOB};
 
@@ -39,6 +39,7 @@ pub fn check(settings: &Settings) -> Vec<Violation> {
     rules.section("retry").retry(&settings.retry);
     rules.section("safety").safety(&settings.safety);
     rules.section("log").log(&settings.log);
+    rules.section("trace").trace(&settings.trace);
     for (name, account) in &settings.accounts {
         rules.section(&format!("accounts.{name}")).account(account, settings.worker.max_hold);
     }
@@ -188,6 +189,15 @@ impl Rules {
         );
     }
 
+    fn trace(&mut self, trace: &TraceSettings) {
+        self.demand(
+            trace.otlp_endpoint.as_deref().is_none_or(is_collector),
+            "otlp_endpoint",
+            "must be the http:// or https:// URL of a collector, such as http://127.0.0.1:4318: without /v1/traces, user, \
+             query and fragment; what it asks for goes into OTEL_EXPORTER_OTLP_HEADERS",
+        );
+    }
+
     fn account(&mut self, account: &AccountSettings, max_hold: Duration) {
         if let Some(Err(problem)) = account.endpoint.as_deref().map(endpoint) {
             self.demand(false, "endpoint", problem);
@@ -238,6 +248,19 @@ fn is_log_filter(text: &str) -> bool {
         .map(str::trim)
         .all(|part| part.contains(['=', '[']) || part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok());
     words_are_levels && tracing_subscriber::EnvFilter::try_new(text).is_ok()
+}
+
+/// A base URL, to which a path can be added. Credentials have no place in it: it is logged.
+fn is_collector(text: &str) -> bool {
+    let spaced = text.chars().any(|c| c.is_whitespace() || c.is_control());
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && !url.path().trim_end_matches('/').ends_with("/v1/traces")
+    }) && !spaced
 }
 
 #[cfg(test)]
@@ -309,6 +332,14 @@ mod tests {
             ("safety.protected_file", "'/no/such/file'"),
             ("log.level", "'inof'"),
             ("log.level", "'info,lapin=loud'"),
+            ("trace.otlp_endpoint", "''"),
+            ("trace.otlp_endpoint", "'127.0.0.1:4318'"),
+            ("trace.otlp_endpoint", "'grpc://127.0.0.1:4317'"),
+            ("trace.otlp_endpoint", "'http://'"),
+            ("trace.otlp_endpoint", "'http://user:secret@collector:4318'"),
+            ("trace.otlp_endpoint", "'http://collector:4318/v1/traces'"),
+            ("trace.otlp_endpoint", "'http://collector:4318?token=secret'"),
+            ("trace.otlp_endpoint", "'http://collector:4318 '"),
             ("accounts.vno.endpoint", "'https://host/path'"),
             ("accounts.vno.calls_per_second", "0.05"),
             ("accounts.vno.burst", "0"),
@@ -346,6 +377,8 @@ mod tests {
             "safety.protected = ['*', 'i-bp67acfmxazb4ph0000a', 'rm-*']",
             "log.level = 'bulkrelease=debug,lapin=warn'",
             "log.level = 'WARN,bulkrelease=trace'",
+            "trace.otlp_endpoint = 'http://127.0.0.1:4318'",
+            "trace.otlp_endpoint = 'https://otlp.example.com/tenant-7/'",
             "accounts.vno.endpoint = 'business.aliyuncs.com'",
             "accounts.vno.error_classes = { 'Busy.*' = 'transient', 'Gone.Away' = 'gone' }",
         ];

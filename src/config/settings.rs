@@ -21,6 +21,7 @@ pub struct Settings {
     pub safety: SafetySettings,
     pub ops: OpsSettings,
     pub log: LogSettings,
+    pub trace: TraceSettings,
     pub accounts: BTreeMap<AccountName, AccountSettings>,
 }
 
@@ -190,6 +191,13 @@ impl Default for LogSettings {
 pub enum LogFormat {
     Human,
     Json,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceSettings {
+    /// The URL of a collector that takes OTLP over HTTP, without `/v1/traces`. Nothing is traced without.
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -74,7 +74,7 @@ impl DeadLetter {
     /// The messages to publish: one, or numbered parts where one would be too large. `original` are the job's properties.
     pub fn into_messages(self, original: &Properties) -> Vec<Message> {
         let mut headers = original.headers.clone();
-        headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
+        headers.retain(|name, _| header::stays_with_the_job(name));
         let mut set = |name: &str, value: &str| {
             headers.insert(name.to_owned(), value.chars().take(MAX_HEADER_CHARS).collect());
         };

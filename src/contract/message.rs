@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 pub mod header {
     /// W3C trace context, carried from a job to what becomes of it.
     pub const TRACEPARENT: &str = "traceparent";
+    /// What the tracing systems on the way add to it.
+    pub const TRACESTATE: &str = "tracestate";
+    /// Both: they go together.
+    pub const TRACE_CONTEXT: [&str; 2] = [TRACEPARENT, TRACESTATE];
     /// How often a job was replayed. Part of `ResultId`, so that consumers keep a replay's result.
     pub const REPLAY: &str = "bulkrelease-replay";
     pub const REASON: &str = "bulkrelease-reason";
@@ -32,6 +36,11 @@ pub mod header {
     pub const LAST_DEATH: &str = "x-last-death-reason";
     /// The value of `LAST_DEATH` where the queue's delivery limit was reached. No other is told.
     pub const DELIVERY_LIMIT: &str = "delivery_limit";
+
+    /// Whether a header goes on with what is left of a job, wherever that goes.
+    pub fn stays_with_the_job(name: &str) -> bool {
+        name == REPLAY || TRACE_CONTEXT.contains(&name)
+    }
 }
 
 /// A body with its properties.

@@ -246,6 +246,17 @@ impl Engine {
         self.ledger.keys().filter(|(_, entry)| !entry.begun).map(|(key, _)| key).collect()
     }
 
+    /// The jobs that want an id of a batch, in the order in which they came.
+    pub fn jobs_of(&self, batch: &Batch) -> BTreeSet<JobKey> {
+        let flights = batch.ids().iter().filter_map(|id| self.flights.get(id));
+        flights.flat_map(|flight| &flight.waiters).map(|waiter| waiter.job).collect()
+    }
+
+    /// Whether anything of what was sealed under this key may be called again, or is right now.
+    pub fn has_course(&self, key: CallKey) -> bool {
+        self.courses.contains_key(&key)
+    }
+
     /// Ids without an outcome.
     pub fn pending_ids(&self) -> usize {
         self.flights.len()

@@ -159,14 +159,19 @@ pub enum Postponement {
     Stopping,
 }
 
+impl Postponement {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Parked => "parked",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 impl JobPostponed {
     pub fn emit(self, metrics: &Metrics) {
-        let why = match self.why {
-            Postponement::Failed => "failed",
-            Postponement::Parked => "parked",
-            Postponement::Stopping => "stopping",
-        };
-        metrics.jobs_postponed.with_label_values(&[why]).inc();
+        metrics.jobs_postponed.with_label_values(&[self.why.as_str()]).inc();
     }
 }
 
@@ -269,6 +274,44 @@ impl ThrottledLately<'_> {
             throttled = self.throttled,
             calls = self.calls,
             "calls were throttled in the last minute: lower calls_per_second, or find out who else calls"
+        );
+    }
+}
+
+/// The collector has taken spans.
+pub struct SpansExported {
+    pub spans: u64,
+}
+
+impl SpansExported {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.spans_exported.inc_by(self.spans);
+    }
+}
+
+/// Spans are lost: the collector did not take them, or not fast enough.
+pub struct SpansDropped {
+    pub spans: u64,
+}
+
+impl SpansDropped {
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.spans_dropped.inc_by(self.spans);
+    }
+}
+
+/// Spans were lost in the last while.
+pub struct SpansDroppedLately<'a> {
+    pub spans: u64,
+    pub problem: &'a str,
+}
+
+impl SpansDroppedLately<'_> {
+    pub fn emit(self) {
+        tracing::warn!(
+            spans = self.spans,
+            problem = self.problem,
+            "spans were dropped: no job waits for trace.otlp_endpoint, but traces have gaps"
         );
     }
 }

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub(super) batch_instances: HistogramVec,
     pub(super) batch_wait_seconds: HistogramVec,
     pub(super) sessions_lost: IntCounter,
+    pub(super) spans_exported: IntCounter,
+    pub(super) spans_dropped: IntCounter,
     pub(super) pending_instances: IntGaugeVec,
     pub(super) pending_jobs: IntGaugeVec,
     pub(super) calls_under_way: IntGaugeVec,
@@ -84,6 +86,11 @@ impl Metrics {
         );
         let critical_seconds = Histogram::with_opts(critical.buckets(seconds.clone()))?;
         registry.register(Box::new(critical_seconds.clone()))?;
+        let spans = counter(
+            "bulkrelease_spans_total",
+            "Ended spans: exported, or dropped because the collector did not take them, or not fast enough.",
+            &["result"],
+        )?;
         let held_deliveries =
             IntGauge::new("bulkrelease_held_deliveries", "Deliveries taken from the broker and not yet settled.")?;
         registry.register(Box::new(held_deliveries.clone()))?;
@@ -151,6 +158,8 @@ impl Metrics {
                 "bulkrelease_broker_sessions_lost_total",
                 "Broker sessions lost with what they held.",
             )?,
+            spans_exported: spans.with_label_values(&["exported"]),
+            spans_dropped: spans.with_label_values(&["dropped"]),
             pending_instances: whole("bulkrelease_pending_instances", "Instances admitted and without an outcome.")?,
             pending_jobs: whole("bulkrelease_pending_jobs", "Jobs admitted and without a result.")?,
             calls_under_way: whole("bulkrelease_calls_under_way", "Calls and queries without an answer.")?,

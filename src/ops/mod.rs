@@ -1,12 +1,13 @@
-//! What people and machines see of a worker: metrics, log lines, health.
+//! What people and machines see of a worker: metrics, log lines, health, spans.
 //!
 //! `events` says what happened: one type for a log line and its metric. `metrics` are the series themselves, `vitals` whether
-//! all is well, `server` shows them over HTTP. It must not decide anything.
+//! all is well, `server` shows them over HTTP, `trace` follows one job. It must not decide anything.
 
 pub mod events;
 mod metrics;
 mod process;
 mod server;
+pub mod trace;
 mod vitals;
 
 pub use metrics::Metrics;

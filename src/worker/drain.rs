@@ -186,6 +186,10 @@ impl Worker {
         self.summary.unconfirmed = self.unconfirmed.len();
         // Even a blocked broker must not hold a worker that is told to stop.
         subscription.close(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(200))).await;
-        self.summary
+        let (summary, tracer) = (self.summary.clone(), self.tracer.clone());
+        // What is still open ends here.
+        drop(self);
+        tracer.flush(deadline).await;
+        summary
     }
 }

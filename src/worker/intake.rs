@@ -14,6 +14,7 @@ use crate::contract::{
     Place, REMAINDER_KIND, Remainder, Status, header, result_id,
 };
 use crate::engine::{Moment, NewJob};
+use crate::ops::trace::JobSpan;
 
 /// What becomes of a delivery.
 pub enum Intake {
@@ -22,7 +23,7 @@ pub enum Intake {
     /// It is answered at once.
     Answered(Held, Ending),
     /// Its body is neither a job nor the remainder of one.
-    Malformed { message: Message, explanation: String },
+    Malformed { message: Message, explanation: String, span: JobSpan },
 }
 
 /// Whether an account's calls go.
@@ -49,7 +50,7 @@ pub struct Arrival {
 
 impl Bounds<'_> {
     /// Takes a delivery in.
-    pub fn take(&self, delivery: Delivery, arrival: Arrival) -> Intake {
+    pub fn take(&self, delivery: Delivery, arrival: Arrival, span: JobSpan) -> Intake {
         let Delivery { tag, message, redelivered, earlier_deliveries } = delivery;
         let bytes = message.body.len();
         let read = match is_remainder(&message) {
@@ -58,10 +59,11 @@ impl Bounds<'_> {
         };
         let work = match read {
             Ok(work) => work,
-            Err(explanation) => return Intake::Malformed { message, explanation },
+            Err(explanation) => return Intake::Malformed { message, explanation, span },
         };
         let Work { job, result_id, received_at, earlier, places } = work;
-        let held = Held { tag, job, properties: message.properties, result_id, received_at, earlier, bytes };
+        span.is_of(&job.group, places.len());
+        let held = Held { tag, job, properties: message.properties, result_id, received_at, earlier, bytes, span };
 
         let standing = (self.accounts)(&held.job.group.account);
         if let Some((code, problem)) = self.invalid(&held, standing, places.len()) {
@@ -223,7 +225,7 @@ mod tests {
     fn take(delivery: Delivery, standing: Option<Standing>) -> Intake {
         let settings = WorkerSettings { max_message_bytes: 1024, max_ids_per_job: 1, ..WorkerSettings::default() };
         let bounds = Bounds { settings: &settings, accounts: &|_| standing };
-        bounds.take(delivery, Arrival { on: later(160), at: Duration::from_secs(10) })
+        bounds.take(delivery, Arrival { on: later(160), at: Duration::from_secs(10) }, JobSpan::default())
     }
 
     #[test]

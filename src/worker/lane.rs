@@ -18,6 +18,7 @@ use crate::ops::Metrics;
 use crate::ops::events::{
     AccountChanged, BatchSealed, CallAnswered, LaneStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
+use crate::ops::trace::{BatchSpans, CallSpan, JobSpans};
 use crate::pace::{DelayPolicy, Delays, Gate, Quota};
 
 /// A call that came back.
@@ -29,6 +30,7 @@ pub struct Answered {
     pub kind: CallKind,
     said: Said,
     took: Duration,
+    span: CallSpan,
 }
 
 /// What came back.
@@ -48,6 +50,7 @@ pub struct Lane {
     max_in_flight_calls: usize,
     /// When the first permit is due that was asked for in vain.
     permit_at: Option<Moment>,
+    batches: BatchSpans,
     lately: Lately,
 }
 
@@ -96,6 +99,7 @@ impl Lane {
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
             permit_at: None,
+            batches: BatchSpans::default(),
             lately: Lately::default(),
         };
         if let Err(problem) = lane.client.credential() {
@@ -106,10 +110,16 @@ impl Lane {
     }
 
     /// Spends every permit that is there on the batch whose turn it is.
-    pub fn call_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>, metrics: &Metrics) {
+    pub fn call_what_may_go(
+        &mut self,
+        now: Moment,
+        calls: &mut JoinSet<Answered>,
+        jobs: JobSpans<'_>,
+        metrics: &Metrics,
+    ) {
         self.engine.advance(now);
         self.permit_at = None;
-        self.read_back_what_may_go(now, calls);
+        self.read_back_what_may_go(now, calls, jobs);
         while self.engine.ready(now) {
             if !self.may_call(now) {
                 return;
@@ -119,15 +129,16 @@ impl Lane {
                 return;
             }
             if let Some(call) = self.engine.seal(now) {
-                BatchSealed { call: &call }.emit(metrics);
-                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
+                let span = self.batches.begin(&call, &self.engine, jobs);
+                span.log().in_scope(|| BatchSealed { call: &call }.emit(metrics));
+                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call, span));
             }
         }
         self.quota.rest();
     }
 
     /// While no call can succeed nothing is asked; a batch that waits for its reading may be the one to probe with.
-    fn read_back_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>) {
+    fn read_back_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>, jobs: JobSpans<'_>) {
         while self.engine.read_back_ready() {
             if self.read_back.rests(now) {
                 self.engine.forgo_read_back(now);
@@ -147,7 +158,8 @@ impl Lane {
                 return;
             }
             if let Some(call) = self.engine.seal_read_back(now) {
-                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
+                let span = self.batches.begin(&call, &self.engine, jobs);
+                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call, span));
             }
         }
         self.read_back.idle();
@@ -172,10 +184,10 @@ impl Lane {
 
     /// Learns what a call, or a query, came to.
     pub fn learn(&mut self, answered: Answered, now: Moment, metrics: &Metrics) {
-        let Answered { key, group, ids, said, took, .. } = answered;
+        let Answered { key, group, ids, said, took, span, .. } = answered;
         match said {
             Said::Verdict(answer) => {
-                CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
+                span.log().in_scope(|| CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics));
                 self.lately.calls += 1;
                 self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
                 let before = self.gate.problem().map(str::to_owned);
@@ -187,13 +199,15 @@ impl Lane {
             }
             // The gate minds releases alone.
             Said::Listing(listing) => {
-                QueryAnswered { group: &group, ids, answer: &listing.read_back, took }.emit(metrics);
+                let answered = QueryAnswered { group: &group, ids, answer: &listing.read_back, took };
+                span.log().in_scope(|| answered.emit(metrics));
                 if let Some(problem) = self.read_back.learn(&listing, now) {
                     ReadBackRests { account: &self.account, problem: &problem, rest: REST }.emit();
                 }
                 self.engine.read_back(key, &listing.read_back, now);
             }
         }
+        self.batches.end_if_over(key, &self.engine);
     }
 
     pub fn standing(&self) -> Standing {
@@ -208,6 +222,7 @@ impl Lane {
     }
 
     pub fn report(&mut self, now: Moment, metrics: &Metrics) {
+        self.batches.end_those_over(&self.engine);
         if now >= self.lately.since + LATELY {
             let Lately { calls, throttled, .. } =
                 std::mem::replace(&mut self.lately, Lately { since: now, ..Lately::default() });
@@ -228,20 +243,23 @@ impl Lane {
 }
 
 /// Makes one call, or one query. Whatever happens in it, even a panic, comes back as an answer.
-async fn make(client: Arc<Client>, account: AccountName, call: Call) -> Answered {
+async fn make(client: Arc<Client>, account: AccountName, call: Call, span: CallSpan) -> Answered {
     let started = Instant::now();
     let panicked = || Evidence::words("Panicked", "the call ended in a defect of bulkrelease: please report it");
     let said = match call.kind {
         CallKind::Release { attempt, .. } => {
-            let released = AssertUnwindSafe(client.release(&call.batch, attempt)).catch_unwind().await;
-            Said::Verdict(
-                released.unwrap_or_else(|_| Answer { verdict: Verdict::of(Class::Unknown, panicked()), pause: None }),
-            )
+            let released = AssertUnwindSafe(span.around(client.release(&call.batch, attempt))).catch_unwind().await;
+            let unknown = |_| Answer { verdict: Verdict::of(Class::Unknown, panicked()), pause: None };
+            let answer = released.unwrap_or_else(unknown);
+            span.answered(&answer.verdict);
+            Said::Verdict(answer)
         }
         CallKind::ReadBack => {
-            let listed = AssertUnwindSafe(client.query(&call.batch)).catch_unwind().await;
+            let listed = AssertUnwindSafe(span.around(client.query(&call.batch))).catch_unwind().await;
             let nothing = || ReadBack::Failed(Verdict::of(Class::Unknown, panicked()));
-            Said::Listing(listed.unwrap_or_else(|_| Listing { read_back: nothing(), pause: None }))
+            let listing = listed.unwrap_or_else(|_| Listing { read_back: nothing(), pause: None });
+            span.read_back(&listing.read_back);
+            Said::Listing(listing)
         }
     };
     Answered {
@@ -252,5 +270,6 @@ async fn make(client: Arc<Client>, account: AccountName, call: Call) -> Answered
         kind: call.kind,
         said,
         took: started.elapsed(),
+        span,
     }
 }

@@ -38,6 +38,7 @@ use crate::config::Settings;
 use crate::contract::AccountName;
 use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
 use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
+use crate::ops::trace::{JobSpan, JobSpans, Tracer};
 use crate::ops::{Metrics, Vitals};
 
 /// Events taken from the broker at a time, before permits are looked at again.
@@ -71,10 +72,11 @@ pub struct Worker {
     /// Deliveries beyond the bounds on pending ids and bytes, and when they came; as many as the prefetch at most.
     waiting: VecDeque<(Arrival, Delivery)>,
     /// Deliveries of which everything is on its way to the broker.
-    unconfirmed: HashMap<DeliveryTag, Owed>,
+    unconfirmed: HashMap<DeliveryTag, (Owed, JobSpan)>,
     calls: JoinSet<Answered>,
     started: Instant,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
     vitals: Arc<Vitals>,
     summary: Summary,
     postponed_lately: PostponedLately,
@@ -91,6 +93,9 @@ enum Owed {
     /// Of a body that is no job, and so has no result.
     DeadLetter,
 }
+
+/// Why a span ends whose delivery will come again through another connection.
+const SESSION_LOST: &str = "SessionLost";
 
 /// How often what happens all the time is spoken of.
 const LATELY: Duration = Duration::from_secs(60);
@@ -124,10 +129,21 @@ impl Worker {
             calls: JoinSet::new(),
             started: Instant::now(),
             metrics,
+            tracer: Tracer::default(),
             vitals,
             summary: Summary::default(),
             postponed_lately: PostponedLately::default(),
         })
+    }
+
+    /// What it is called in results, dead letters and traces.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same worker, traced.
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Works until `stop` resolves, then drains. Says what it did.
@@ -171,8 +187,11 @@ impl Worker {
             self.take_in(delivery, arrival, room, subscription);
         }
         let mut wakes_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
-        for lane in self.lanes.values_mut() {
-            lane.call_what_may_go(now, &mut self.calls, &self.metrics);
+        let jobs = &self.jobs;
+        for (account, lane) in &mut self.lanes {
+            let span_of = |key| jobs.get(&(account.clone(), key)).map(|held| &held.span);
+            let spans = JobSpans { tracer: &self.tracer, of: &span_of };
+            lane.call_what_may_go(now, &mut self.calls, spans, &self.metrics);
             wakes_at = wakes_at.into_iter().chain(lane.wakes_at(now)).min();
         }
         self.answer_finished(subscription);
@@ -198,11 +217,18 @@ impl Worker {
         let publications = held.reply(ending, &self.name, &self.metrics);
         let enqueued = held.properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
         let since = enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(held.received_at);
-        self.settle(held.tag, publications, Owed::Result { since }, subscription);
+        self.settle(held.tag, publications, Owed::Result { since }, held.span, subscription);
     }
 
-    fn settle(&mut self, tag: DeliveryTag, publications: Vec<Publication>, owed: Owed, subscription: &Subscription) {
-        self.unconfirmed.insert(tag, owed);
+    fn settle(
+        &mut self,
+        tag: DeliveryTag,
+        publications: Vec<Publication>,
+        owed: Owed,
+        span: JobSpan,
+        subscription: &Subscription,
+    ) {
+        self.unconfirmed.insert(tag, (owed, span));
         subscription.settle(Settlement::Finish { tag, publications });
     }
 
@@ -226,7 +252,7 @@ impl Worker {
                 self.waiting.push_back((Arrival { on: Timestamp::now(), at: self.now() }, delivery));
             }
             Event::Settled(tag) => {
-                if let Some(Owed::Result { since }) = self.unconfirmed.remove(&tag) {
+                if let Some((Owed::Result { since }, _)) = self.unconfirmed.remove(&tag) {
                     let waited = Timestamp::now().duration_since(since);
                     ResultConfirmed { since_enqueued: Duration::try_from(waited).unwrap_or_default() }
                         .emit(&self.metrics);
@@ -237,18 +263,22 @@ impl Worker {
     }
 
     /// Without room only what ends at once is begun; the rest goes on as it came.
-    fn take_in(&mut self, delivery: Delivery, arrival: Arrival, room: bool, subscription: &Subscription) {
+    fn take_in(&mut self, mut delivery: Delivery, arrival: Arrival, room: bool, subscription: &Subscription) {
         let remainder = is_remainder(&delivery.message);
         JobReceived { redelivered: delivery.redelivered, remainder }.emit(&self.metrics);
         self.summary.received += 1;
         let (now, tag) = (self.now(), delivery.tag);
         let lanes = &self.lanes;
         let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.get(name).map(Lane::standing) };
-        match bounds.take(delivery, arrival) {
-            Intake::Malformed { message, explanation } => {
+        let span = self.tracer.job(&mut delivery, now.saturating_sub(arrival.at));
+        match bounds.take(delivery, arrival, span) {
+            Intake::Malformed { message, explanation, span } => {
                 self.summary.malformed += 1;
-                let publications = reply::malformed(message, explanation, arrival.on, &self.name, &self.metrics);
-                self.settle(tag, publications, Owed::DeadLetter, subscription);
+                span.failed("Malformed");
+                let publications = span
+                    .log()
+                    .in_scope(|| reply::malformed(message, explanation, arrival.on, &self.name, &self.metrics));
+                self.settle(tag, publications, Owed::DeadLetter, span, subscription);
             }
             Intake::Answered(held, ending) => self.answer(held, ending, subscription),
             Intake::Admitted(held, job) if !(room || job.ends_at_once(now)) => self.park(held, job, subscription),
@@ -274,7 +304,12 @@ impl Worker {
     fn lose(&mut self, session: u64, reason: &str) {
         let lost: Vec<_> =
             self.jobs.iter().filter(|(_, held)| held.tag.session == session).map(|(key, _)| key.clone()).collect();
-        self.unconfirmed.retain(|tag, _| tag.session != session);
+        for held in self.jobs.values().filter(|held| held.tag.session == session) {
+            held.span.failed(SESSION_LOST);
+        }
+        for (_, span) in self.unconfirmed.extract_if(|tag, _| tag.session == session).map(|(_, owed)| owed) {
+            span.failed(SESSION_LOST);
+        }
         self.waiting.retain(|(_, delivery)| delivery.tag.session != session);
         SessionLost { reason, jobs: lost.len() }.emit(&self.metrics);
         self.let_go(lost);

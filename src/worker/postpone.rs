@@ -53,7 +53,7 @@ impl Worker {
         self.send_on(held, rest, subscription);
     }
 
-    fn send_on(&mut self, held: Held, rest: Rest, subscription: &Subscription) {
+    fn send_on(&mut self, mut held: Held, rest: Rest, subscription: &Subscription) {
         self.summary.postponed += 1;
         match rest.why {
             Postponement::Failed => self.postponed_lately.failed += 1,
@@ -61,9 +61,10 @@ impl Worker {
             Postponement::Stopping => {}
         }
         JobPostponed { why: rest.why }.emit(&self.metrics);
-        let tag = held.tag;
+        held.span.postponed(rest.why.as_str());
+        let (tag, span) = (held.tag, std::mem::take(&mut held.span));
         let remainder = held.remainder(rest, &self.settings.retry);
-        self.settle(tag, vec![remainder], Owed::Remainder, subscription);
+        self.settle(tag, vec![remainder], Owed::Remainder, span, subscription);
     }
 }
 
@@ -102,7 +103,7 @@ impl Held {
             (header::SETTLED, (places.len() - open).to_string()),
         ];
         let mut headers = self.properties.headers;
-        headers.retain(|name, _| name == header::TRACEPARENT || name == header::REPLAY);
+        headers.retain(|name, _| header::stays_with_the_job(name));
         headers.extend(counts.map(|(name, count)| (name.to_owned(), count)));
         let properties = Properties {
             message_id: Some(self.job.id.as_str().to_owned()),

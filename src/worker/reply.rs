@@ -14,6 +14,7 @@ use crate::contract::{
 use crate::engine::FinishedJob;
 use crate::ops::Metrics;
 use crate::ops::events::{DeadLettered, JobFinished};
+use crate::ops::trace::JobSpan;
 
 /// A delivery that is being worked on: all that its reply needs.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Held {
     pub earlier: Earlier,
     /// What the body weighed, for the bound on pending bytes.
     pub bytes: usize,
+    pub span: JobSpan,
 }
 
 /// What earlier deliveries of a job did: its remainder carries it.
@@ -88,12 +90,14 @@ impl Held {
         let counts = Counts::of(ended.iter().map(|ended| ended.outcome.outcome));
         let status = status.unwrap_or_else(|| counts.status(self.job.dry_run));
         JobFinished { group: &self.job.group, status, outcomes: &counts.listed() }.emit(metrics);
+        self.span.finished(status, &counts.listed());
 
         let mut publications = Vec::with_capacity(2);
         let attempts = self.calls_with(calls);
         let first = self.first_failure_with(first_failure).unwrap_or(finished_at);
         for letter in self.dead_letters(&ended, &Failure { attempts, first, last: finished_at, worker }) {
-            DeadLettered { job: self.job.id.as_str(), letter: &letter }.emit(metrics);
+            let dead_lettered = DeadLettered { job: self.job.id.as_str(), letter: &letter };
+            self.span.log().in_scope(|| dead_lettered.emit(metrics));
             let messages = letter.into_messages(&self.original());
             publications.extend(messages.into_iter().map(|message| Publication { to: Destination::Dead, message }));
         }
@@ -164,14 +168,14 @@ impl Held {
     }
 
     fn result_properties(&self, finished_at: Timestamp) -> Properties {
-        let traceparent = self.properties.headers.get_key_value(header::TRACEPARENT);
+        let trace = header::TRACE_CONTEXT.into_iter().filter_map(|name| self.properties.headers.get_key_value(name));
         Properties {
             message_id: Some(self.job.id.as_str().to_owned()),
             correlation_id: self.properties.correlation_id.clone(),
             reply_to: None,
             kind: Some(RESULT_KIND.to_owned()),
             timestamp: Some(finished_at.as_second().max(0).unsigned_abs()),
-            headers: traceparent.map(|(name, value)| (name.clone(), value.clone())).into_iter().collect(),
+            headers: trace.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Real parts for the tests, each started by the test that needs it and gone with it.
 
 pub mod cluster;
+pub mod collector;
 pub mod orders;
 pub mod program;
 pub mod proxy;

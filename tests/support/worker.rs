@@ -37,6 +37,12 @@ impl WorkerSettings {
         self.0.push(variable(name, value));
         self
     }
+
+    /// A variable that is none of ours.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.to_owned(), value.to_owned()));
+        self
+    }
 }
 
 impl WorkerSettings {
