@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub mod header {
     /// W3C trace context, carried from a job to what becomes of it.
     pub const TRACEPARENT: &str = "traceparent";
-    /// How often a job was replayed. Part of `ResultId`, so that consumers keep a replay's result.
+    /// Which replay of a job it is: a number that rises with each. Part of `ResultId`, so that consumers keep a replay's result.
     pub const REPLAY: &str = "bulkrelease-replay";
     pub const REASON: &str = "bulkrelease-reason";
     /// What the API's answer means for a batch: `unknown`, `instance`, ...
@@ -28,10 +28,6 @@ pub mod header {
     pub const OPEN: &str = "bulkrelease-open";
     /// `2/3`: the second of three messages whose bodies, put together, are the original.
     pub const PART: &str = "bulkrelease-part";
-    /// RabbitMQ's own word on a message that it moved to the dead letters itself: see `DELIVERY_LIMIT`.
-    pub const LAST_DEATH: &str = "x-last-death-reason";
-    /// The value of `LAST_DEATH` where the queue's delivery limit was reached. No other is told.
-    pub const DELIVERY_LIMIT: &str = "delivery_limit";
 }
 
 /// A body with its properties.
