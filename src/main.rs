@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bulkrelease::cli::Cli;
+use bulkrelease::cli::{Cli, exit_code};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(exit_code(&error))
         }
     }
 }

@@ -8,7 +8,6 @@ mod suite;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bulkrelease::broker::Broker;
 use bulkrelease::broker::amqp::AmqpBroker;
@@ -80,9 +79,8 @@ async fn fresh_embedded_broker() -> Fresh {
 }
 
 async fn fresh_amqp_broker() -> Fresh {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     let node = Node::shared().await;
-    let url = node.virtual_host(&format!("suite-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let url = node.fresh_virtual_host();
     let settings = BrokerSettings { url: Some(url), ..BrokerSettings::default() };
     let broker = AmqpBroker::new(&settings).expect("a URL of the node's own").with_steps(&suite::STEPS);
     broker.declare().await.expect("declared");

@@ -17,7 +17,7 @@ macro_rules! on_both_brokers {
             $($(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    crate::dead::$room::$test(crate::dead::House::$house(stringify!($test)).await).await;
+                    crate::dead::$room::$test(crate::dead::House::$house().await).await;
                 }
             )*)*
         }
@@ -40,13 +40,18 @@ on_both_brokers! {
         a_line_that_is_wrong_imports_nothing
         what_is_discarded_is_restored_until_it_is_purged
         nothing_is_changed_unless_it_is_named_and_confirmed
-        a_selection_behind_more_than_the_prefetch_is_found;
+        a_selection_behind_more_than_the_prefetch_is_found
+        exit_codes_tell_what_is_left_to_do;
     replaying:
         a_letter_becomes_its_job_again_byte_for_byte
         what_is_no_job_stays_where_it_is
         a_rate_is_kept
         a_canary_that_dies_again_stops_the_replay_and_a_retargeted_one_is_well
         a_canary_of_which_nobody_speaks_stops_the_replay
+        the_rest_is_stopped_when_one_after_the_other_dies_again
+        what_somebody_else_holds_is_told_and_what_somebody_else_moved_too
+        two_replays_of_the_same_letters_send_each_once
+        a_job_that_stopped_its_workers_is_told_apart
         a_killed_replay_is_gone_on_with_and_loses_nothing
         a_stopped_replay_is_gone_on_with_and_sends_everything_once
         a_repeated_replay_is_refused_while_the_first_is_unfinished;
@@ -54,7 +59,12 @@ on_both_brokers! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_broker_itself_put_aside_is_told_apart_and_can_be_replayed() {
-    replaying::a_worn_out_job_is_told_apart(House::amqp("worn-out").await).await;
+    replaying::a_worn_out_job_is_told_apart(House::amqp().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_fails_midway_is_gone_on_with_and_doubles_nothing() {
+    changing::an_import_fails_midway(House::amqp().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,6 +105,11 @@ impl Cli {
     }
 }
 
+/// The exit code of an error: 1, where the command has none of its own for it.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<dead::Unfinished>().map_or(1, dead::Unfinished::code)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

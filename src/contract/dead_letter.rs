@@ -11,6 +11,10 @@ use super::{Class, JOBS, MAX_BODY_BYTES, Message, Properties, fingerprint};
 /// AMQP's `type` of a dead letter.
 pub const KIND: &str = "release.dead.v1";
 
+/// The reason of a letter that no worker wrote: the broker itself moved the message, because the jobs queue's delivery limit
+/// was reached. It has no other header of a dead letter than this reason and the last failure's time.
+pub const BROKER_DELIVERY_LIMIT: &str = "BrokerDeliveryLimit";
+
 /// Headers must fit into one AMQP frame (128 KiB by default) whatever an API answers.
 const MAX_HEADER_CHARS: usize = 1024;
 

@@ -10,7 +10,7 @@ pub mod header {
     pub const TRACESTATE: &str = "tracestate";
     /// Both: they go together.
     pub const TRACE_CONTEXT: [&str; 2] = [TRACEPARENT, TRACESTATE];
-    /// How often a job was replayed. Part of `ResultId`, so that consumers keep a replay's result.
+    /// Which replay of a job it is: a number that rises with each. Part of `ResultId`, so that consumers keep a replay's result.
     pub const REPLAY: &str = "bulkrelease-replay";
     pub const REASON: &str = "bulkrelease-reason";
     /// What the API's answer means for a batch: `unknown`, `instance`, ...
@@ -32,10 +32,6 @@ pub mod header {
     pub const OPEN: &str = "bulkrelease-open";
     /// `2/3`: the second of three messages whose bodies, put together, are the original.
     pub const PART: &str = "bulkrelease-part";
-    /// RabbitMQ's own word on a message that it moved to the dead letters itself: see `DELIVERY_LIMIT`.
-    pub const LAST_DEATH: &str = "x-last-death-reason";
-    /// The value of `LAST_DEATH` where the queue's delivery limit was reached. No other is told.
-    pub const DELIVERY_LIMIT: &str = "delivery_limit";
 
     /// Whether a header goes on with what is left of a job, wherever that goes.
     pub fn stays_with_the_job(name: &str) -> bool {

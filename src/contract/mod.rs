@@ -20,7 +20,7 @@ mod verdict;
 
 pub use account::AccountName;
 pub use batch::{Batch, BatchSizeError, MAX_IDS_PER_CALL};
-pub use dead_letter::{DeadLetter, DeadReason, KIND as DEAD_KIND};
+pub use dead_letter::{BROKER_DELIVERY_LIMIT, DeadLetter, DeadReason, KIND as DEAD_KIND};
 pub use fingerprint::fingerprint;
 pub use group::{GroupKey, RenewStatus, SubscriptionType, Token};
 pub use instance_id::{InstanceId, InvalidInstanceId};

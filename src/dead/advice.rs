@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::letter::{BROKER_DELIVERY_LIMIT, FOREIGN};
+use super::letter::FOREIGN;
 use crate::api::ErrorTable;
 use crate::config::ErrorClass;
+use crate::contract::BROKER_DELIVERY_LIMIT;
 
 /// By reason; the first line whose code begins like the letter's counts.
 const BY_REASON: [(&str, &str, &str); 8] = [

@@ -5,10 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::contract::{Job, Message, REMAINDER_KIND, Remainder, fingerprint, header};
+use crate::contract::{
+    BROKER_DELIVERY_LIMIT, DEAD_KIND, Job, Message, Properties, REMAINDER_KIND, Remainder, fingerprint, header,
+};
 
-/// The reason of what RabbitMQ itself put aside, because the jobs queue's delivery limit was reached.
-pub const BROKER_DELIVERY_LIMIT: &str = "BrokerDeliveryLimit";
 /// The reason of what nobody of ours put there.
 pub const FOREIGN: &str = "Foreign";
 
@@ -38,12 +38,12 @@ pub struct Letter {
 impl Letter {
     pub fn read(message: &Message) -> Self {
         let properties = &message.properties;
-        let text = |name: &str| properties.headers.get(name).cloned();
-        let part = text(header::PART).and_then(|part| {
-            let (number, count) = part.split_once('/')?;
-            Some((number.parse().ok()?, count.parse().ok()?))
-        });
-        let is_begun = properties.kind.as_deref() == Some(REMAINDER_KIND);
+        let reason = properties.headers.get(header::REASON).cloned().unwrap_or_else(|| FOREIGN.to_owned());
+        // What else stands on such a message is of an earlier death.
+        let is_worn_out = reason == BROKER_DELIVERY_LIMIT;
+        let text = |name: &str| properties.headers.get(name).filter(|_| !is_worn_out).cloned();
+        let part = part(properties);
+        let is_begun = first_kind(properties) == Some(REMAINDER_KIND);
         let job = match part {
             Some((_, count)) => Err(format!("its body is in {count} parts")),
             None if is_begun => {
@@ -51,19 +51,15 @@ impl Letter {
             }
             None => Job::parse(&message.body, properties.message_id.as_deref()).map_err(|error| error.to_string()),
         };
-        let reason = text(header::REASON).unwrap_or_else(|| {
-            let worn_out = properties.headers.get(header::LAST_DEATH).is_some_and(|why| why == header::DELIVERY_LIMIT);
-            if worn_out { BROKER_DELIVERY_LIMIT.to_owned() } else { FOREIGN.to_owned() }
-        });
         let product = job.as_ref().map(|job| job.group.product_code.to_string()).unwrap_or_default();
         let code = text(header::CODE).unwrap_or_else(|| reason.clone());
-        let explanation = text(header::EXPLANATION).unwrap_or_else(|| match reason.as_str() {
-            BROKER_DELIVERY_LIMIT => {
-                "the jobs queue's delivery limit was reached before any worker gave it up".to_owned()
-            }
-            _ => "it bears no reason: bulkrelease didn't put it here".to_owned(),
+        let explanation = text(header::EXPLANATION).unwrap_or_else(|| {
+            let unsaid = match is_worn_out {
+                true => "the jobs queue's delivery limit was reached before any worker gave it up",
+                false => "it bears no reason: bulkrelease didn't put it here",
+            };
+            unsaid.to_owned()
         });
-        let seconds = properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
         Self {
             identity: Identity::of(message),
             fingerprint: text(header::FINGERPRINT)
@@ -74,9 +70,7 @@ impl Letter {
                 (Err(_), Some(id)) => id.clone(),
                 (Err(_), None) => String::new(),
             },
-            died_at: text(header::LAST_FAILURE)
-                .and_then(|text| text.parse().ok())
-                .or_else(|| Timestamp::from_second(seconds?).ok()),
+            died_at: died_at(message),
             reason,
             code,
             class: text(header::CLASS),
@@ -99,23 +93,51 @@ impl Letter {
     }
 }
 
-/// Tells letters apart: a digest of the body, the message's id and every header. Two that are the same in all of that are
-/// the same letter, stored twice.
+/// When a letter died, as far as it says; of what is no letter of ours, when it was published.
+pub fn died_at(message: &Message) -> Option<Timestamp> {
+    let Properties { timestamp, headers, .. } = &message.properties;
+    let seconds = timestamp.and_then(|seconds| i64::try_from(seconds).ok());
+    let said = headers.get(header::LAST_FAILURE).and_then(|text| text.parse().ok());
+    said.or_else(|| Timestamp::from_second(seconds?).ok())
+}
+
+/// AMQP's `type` of what died, where it is known.
+pub fn first_kind(properties: &Properties) -> Option<&str> {
+    match properties.kind.as_deref() {
+        Some(DEAD_KIND) => properties.headers.get(header::TYPE).map(String::as_str),
+        kind => kind,
+    }
+}
+
+/// The number of a part, and of how many.
+fn part(properties: &Properties) -> Option<(u32, u32)> {
+    let (number, count) = properties.headers.get(header::PART)?.split_once('/')?;
+    Some((number.parse().ok()?, count.parse().ok()?))
+}
+
+/// Tells letters apart: a digest of the body and every property. Two that are the same in all of that are the same letter,
+/// stored twice. The parts of one letter are one letter: the digest of each is that of what they have in common, which is
+/// everything but the body and the number of the part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity([u8; 16]);
 
 impl Identity {
     pub fn of(message: &Message) -> Self {
         let mut digest = Sha256::new();
-        let mut add = |bytes: &[u8]| {
-            digest.update((bytes.len() as u64).to_be_bytes());
-            digest.update(bytes);
+        let mut add = |bytes: Option<&[u8]>| {
+            digest.update(bytes.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
+            digest.update(bytes.unwrap_or_default());
         };
-        add(&message.body);
-        add(message.properties.message_id.as_deref().unwrap_or_default().as_bytes());
-        for (name, value) in &message.properties.headers {
-            add(name.as_bytes());
-            add(value.as_bytes());
+        let Properties { message_id, correlation_id, reply_to, kind, timestamp, headers } = &message.properties;
+        let is_part = part(&message.properties).is_some();
+        add((!is_part).then_some(&message.body));
+        for text in [message_id, correlation_id, reply_to, kind] {
+            add(text.as_deref().map(str::as_bytes));
+        }
+        add(timestamp.map(u64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        for (name, value) in headers.iter().filter(|(name, _)| !is_part || *name != header::PART) {
+            add(Some(name.as_bytes()));
+            add(Some(value.as_bytes()));
         }
         let mut identity = [0; 16];
         identity.copy_from_slice(&digest.finalize()[..16]);
@@ -144,8 +166,10 @@ impl fmt::Debug for Identity {
 
 #[cfg(test)]
 pub mod tests {
+    use std::collections::HashSet;
+
     use super::*;
-    use crate::contract::{DeadLetter, DeadReason, Properties};
+    use crate::contract::{DeadLetter, DeadReason};
 
     /// A dead letter as a worker writes it.
     pub fn dead(job: &str, ids: &[&str], code: &str, explanation: &str) -> Message {
@@ -182,10 +206,26 @@ pub mod tests {
     fn what_the_broker_or_a_stranger_put_there_is_told_apart() {
         let mut message = Message { body: b"garbage".to_vec(), ..Message::default() };
         assert_eq!(Letter::read(&message).reason, FOREIGN);
-        message.properties.headers.insert(header::LAST_DEATH.to_owned(), header::DELIVERY_LIMIT.to_owned());
+        message.properties.headers.insert(header::REASON.to_owned(), BROKER_DELIVERY_LIMIT.to_owned());
+        message.properties.headers.insert(header::LAST_FAILURE.to_owned(), "1970-01-01T00:01:00Z".to_owned());
         let worn_out = Letter::read(&message);
         assert_eq!((worn_out.reason.as_str(), worn_out.ids()), (BROKER_DELIVERY_LIMIT, 0));
-        assert!(worn_out.job.is_err() && worn_out.died_at.is_none());
+        assert!(worn_out.job.is_err() && worn_out.died_at == Some(Timestamp::from_second(60).unwrap()));
+
+        let mut again = dead("j", &["i-1"], "InvalidOwner", "i-1 is not yours");
+        again.properties.headers.insert(header::REASON.to_owned(), BROKER_DELIVERY_LIMIT.to_owned());
+        let again = Letter::read(&again);
+        assert_eq!(again.code, BROKER_DELIVERY_LIMIT, "what it died of before is no more true");
+        assert_ne!(again.fingerprint, fingerprint("InvalidOwner", "ecs", "i-1 is not yours"));
+    }
+
+    #[test]
+    fn a_body_that_was_kept_as_it_came_is_read_as_what_it_was() {
+        let mut letter = dead("j", &["i-1"], "c", "e");
+        assert!(!Letter::read(&letter).is_begun);
+        letter.properties.headers.insert(header::TYPE.to_owned(), REMAINDER_KIND.to_owned());
+        let letter = Letter::read(&letter);
+        assert!(letter.is_begun && letter.job.is_err(), "a job is no remainder");
     }
 
     #[test]
@@ -211,8 +251,35 @@ pub mod tests {
         assert_eq!(identity, Identity::of(&one.clone()));
         assert_eq!(Identity::parse(&identity.to_string()), Some(identity));
         assert_eq!(Identity::parse("xy"), None);
-        for other in [dead("k", &["i-1"], "c", "e"), dead("j", &["i-2"], "c", "e"), dead("j", &["i-1"], "c", "f")] {
-            assert_ne!(identity, Identity::of(&other));
-        }
+        let mut others =
+            vec![dead("k", &["i-1"], "c", "e"), dead("j", &["i-2"], "c", "e"), dead("j", &["i-1"], "c", "f")];
+        let changes: [fn(&mut Properties); 7] = [
+            |properties| properties.correlation_id = Some("c".to_owned()),
+            |properties| properties.reply_to = Some("c".to_owned()),
+            |properties| properties.reply_to = Some(String::new()),
+            |properties| properties.kind = None,
+            |properties| properties.timestamp = Some(61),
+            |properties| properties.timestamp = None,
+            |properties| properties.message_id = None,
+        ];
+        others.extend(changes.map(|change| {
+            let mut other = one.clone();
+            change(&mut other.properties);
+            other
+        }));
+        let identities: HashSet<Identity> = others.iter().map(Identity::of).collect();
+        assert!(identities.len() == others.len() && !identities.contains(&identity), "{identities:?}");
+    }
+
+    #[test]
+    fn the_parts_of_a_letter_are_one_letter_and_those_of_another_are_not() {
+        let part = |number: u32, job: &str| {
+            let mut part = dead(job, &["i-1"], "c", "e");
+            part.properties.headers.insert(header::PART.to_owned(), format!("{number}/3"));
+            part.body.extend(number.to_be_bytes());
+            Identity::of(&part)
+        };
+        assert_eq!((part(1, "j"), part(1, "j")), (part(2, "j"), part(3, "j")));
+        assert_ne!(part(1, "j"), part(1, "k"));
     }
 }

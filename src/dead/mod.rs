@@ -3,9 +3,10 @@
 //!
 //! - `letter`: a message of the dead-letter queue, as people speak of it; `selection`: which ones are meant; `groups`:
 //!   what died of the same thing; `advice`: what to do about it.
-//! - `plan`: a frozen set of letters, with what it would cost; `plan_file`: the same on disk, with how far it got.
-//! - `mover`: takes the letters of a plan out of a queue and puts what becomes of them elsewhere, each confirmed first.
-//! - `replayed`: the job that a letter becomes again; `canary`: whether the first few of them die once more.
+//! - `plan`: a frozen set of letters, with what it would cost; `plan_file`: the same on disk, a `journal` of how far it got.
+//! - `mover`: takes the letters of a plan out of a queue and puts what becomes of them elsewhere, each confirmed first, by
+//!   its `tally` and no faster than a `rate`.
+//! - `replayed`: the job that a letter becomes again; `canary`: listens to what becomes of it, for the `judge`.
 //! - `record`: a message as a line of JSON, for export and import.
 //!
 //! It must not know how anything is shown or asked.
@@ -13,10 +14,14 @@
 pub mod advice;
 pub mod canary;
 pub mod groups;
+pub mod journal;
+pub mod judge;
 pub mod letter;
 pub mod mover;
 pub mod plan;
 pub mod plan_file;
+pub mod rate;
 pub mod record;
 pub mod replayed;
 pub mod selection;
+pub mod tally;

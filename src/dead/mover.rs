@@ -5,13 +5,17 @@
 //! confirmed, because its acknowledgement was lost, is only acknowledged.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::letter::Identity;
+use super::journal::Journal;
+use super::letter::{Identity, died_at};
+use super::rate::Rate;
+use super::tally::Tally;
 use crate::broker::{Broker, BrokerError, Delivery, DeliveryTag, Event, Publication, Queue, Settlement, Subscription};
 use crate::contract::Message;
 
@@ -19,66 +23,13 @@ use crate::contract::Message;
 const WINDOW: usize = 100;
 /// A broker that is not well for so long is given up on.
 const UNWELL: Duration = Duration::from_secs(60);
-/// Letters that are not in the queue are waited for so long: a process that died may hold them for half a minute.
-const MISSING: Duration = Duration::from_secs(40);
+/// The patience with letters that nobody else can hold. A queue that has many letters to send is silent for seconds, and
+/// counts none meanwhile.
+pub const ALONE: Duration = Duration::from_secs(5);
+/// The patience with letters that somebody else may hold: a process that died does for half a minute.
+pub const NOT_ALONE: Duration = Duration::from_secs(40);
 /// How long the last confirms may take after a stop.
 const LAST_CONFIRMS: Duration = Duration::from_secs(30);
-
-/// How many messages of one identity there are to move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copies {
-    planned: u32,
-    pub moved: u32,
-    under_way: u32,
-}
-
-impl Copies {
-    pub fn planned(planned: u32) -> Self {
-        Self { planned, moved: 0, under_way: 0 }
-    }
-
-    pub fn left(&self) -> u32 {
-        self.planned.saturating_sub(self.moved)
-    }
-}
-
-/// Where it is written down how far a move got.
-pub trait Journal: Send {
-    /// A letter is about to be sent.
-    fn sent(&mut self, identity: Identity) -> io::Result<()>;
-    /// It is confirmed.
-    fn moved(&mut self, identity: Identity) -> io::Result<()>;
-    /// The first letters did not die again.
-    fn canary_passed(&mut self) -> io::Result<()>;
-    /// Called before anything is sent that was noted.
-    fn write_out(&mut self) -> io::Result<()>;
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-/// A move that needs no journal, because it does no harm twice.
-pub struct Unwritten;
-
-impl Journal for Unwritten {
-    fn sent(&mut self, _: Identity) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn moved(&mut self, _: Identity) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn canary_passed(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +40,8 @@ pub enum End {
     Missing,
     /// It was told to stop.
     Stopped,
+    /// The watcher objects.
+    Objected,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +49,7 @@ pub enum MoveError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error("the plan file can't be written: {0}")]
-    Journal(#[from] io::Error),
+    Journal(#[from] std::io::Error),
 }
 
 /// The wish to stop. Whoever hears it asks no more.
@@ -105,74 +58,68 @@ pub type Stop = BoxFuture<'static, ()>;
 /// What becomes of a letter: the publications that must be confirmed before it is gone.
 pub type Become<'a> = dyn Fn(&Message) -> Vec<Publication> + Send + Sync + 'a;
 
-/// At most so many letters a second.
-#[derive(Debug)]
-pub struct Pace {
-    interval: Option<Duration>,
-    next: Instant,
+/// What is to be moved from where, and how.
+pub struct Move<'a> {
+    pub from: Queue,
+    pub prefetch: u16,
+    pub becomes: &'a Become<'a>,
+    pub rate: Rate,
+    /// How long letters are waited for that are not in the queue: somebody else may hold them.
+    pub patience: Duration,
 }
 
-impl Pace {
-    pub fn new(per_second: Option<f64>) -> Self {
-        Self { interval: per_second.map(|rate| Duration::from_secs_f64(1.0 / rate)), next: Instant::now() }
-    }
+/// Hears what is sent, and may object to sending more.
+pub trait Watcher: Send {
+    /// A letter is about to be sent, as these.
+    fn sent(&mut self, letter: &Message, publications: &[Publication]);
 
-    fn allows(&mut self, now: Instant) -> bool {
-        let Some(interval) = self.interval else { return true };
-        let allowed = now >= self.next;
-        if allowed {
-            self.next = self.next.max(now - interval) + interval;
-        }
-        allowed
+    /// Resolves when no more should be sent. Whoever drops it and calls it again misses nothing.
+    fn objects(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// Nobody.
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn sent(&mut self, _: &Message, _: &[Publication]) {}
+
+    fn objects(&mut self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
     }
 }
 
 pub struct Mover<'a> {
     broker: &'a dyn Broker,
-    from: Queue,
-    subscription: Subscription,
-    prefetch: usize,
-    copies: HashMap<Identity, Copies>,
-    left: u64,
-    becomes: &'a Become<'a>,
+    what: Move<'a>,
+    tally: Tally,
     journal: &'a mut dyn Journal,
-    pace: Pace,
+    subscription: Subscription,
     /// Of the plan, and not sent yet.
     waiting: VecDeque<(Identity, Delivery)>,
     under_way: HashMap<DeliveryTag, Identity>,
     /// Deliveries held, of the last prefetch's worth, that are no concern of ours.
     skipped: usize,
     moved: u64,
+    begun: Timestamp,
+    /// When the queue last gave something that may stand before letters of the plan.
     heard: Instant,
     well: Instant,
 }
 
 impl<'a> Mover<'a> {
-    pub fn new(
-        broker: &'a dyn Broker,
-        from: Queue,
-        prefetch: u16,
-        copies: HashMap<Identity, Copies>,
-        becomes: &'a Become<'a>,
-        journal: &'a mut dyn Journal,
-        pace: Pace,
-    ) -> Self {
-        let left = copies.values().map(|copies| u64::from(copies.left())).sum();
+    pub fn new(broker: &'a dyn Broker, what: Move<'a>, tally: Tally, journal: &'a mut dyn Journal) -> Self {
         let now = Instant::now();
         Self {
             broker,
-            subscription: broker.subscribe(from.clone(), prefetch),
-            from,
-            prefetch: usize::from(prefetch.max(1)),
-            copies,
-            left,
-            becomes,
+            subscription: broker.subscribe(what.from.clone(), what.prefetch),
+            what,
+            tally,
             journal,
-            pace,
             waiting: VecDeque::new(),
             under_way: HashMap::new(),
             skipped: 0,
             moved: 0,
+            begun: Timestamp::now(),
             heard: now,
             well: now,
         }
@@ -185,34 +132,42 @@ impl<'a> Mover<'a> {
 
     /// Messages of the plan that are not moved.
     pub fn left(&self) -> u64 {
-        self.left
+        self.tally.left()
     }
 
-    /// Goes on until so many messages are moved in all, or none is left. `sent` is shown each message when it is sent, and
-    /// `show` how many are moved.
+    /// Messages of them that may be moved: they were sent, and no confirmation was heard.
+    pub fn left_in_doubt(&self) -> u64 {
+        self.tally.left_in_doubt()
+    }
+
+    /// Goes on until so many messages are moved in all, or none is left. `show` is told how many are moved.
     pub async fn run(
         &mut self,
         until: u64,
         stop: &mut Stop,
-        sent: &mut (dyn FnMut(&Message, &[Publication]) + Send),
+        watcher: &mut dyn Watcher,
         show: &mut (dyn FnMut(u64) + Send),
     ) -> Result<End, MoveError> {
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         (self.heard, self.well) = (Instant::now(), Instant::now());
         loop {
-            self.send(until, sent)?;
-            if self.left == 0 || self.moved >= until {
+            self.send(until, watcher)?;
+            if self.left() == 0 || self.moved >= until {
                 self.journal.sync()?;
                 return Ok(End::Reached);
             }
-            let next = self.pace.next;
+            let next = self.what.rate.next();
             let paced = self.can_send(until) && Instant::now() < next;
             tokio::select! {
                 biased;
                 () = &mut *stop => {
                     self.settle_under_way().await?;
                     return Ok(End::Stopped);
+                }
+                () = watcher.objects() => {
+                    self.settle_under_way().await?;
+                    return Ok(End::Objected);
                 }
                 event = self.subscription.events.recv() => match event {
                     Some(event) => self.hear(event)?,
@@ -246,13 +201,13 @@ impl<'a> Mover<'a> {
         !self.waiting.is_empty() && self.under_way.len() < WINDOW && self.moved + (self.under_way.len() as u64) < until
     }
 
-    fn send(&mut self, until: u64, sent: &mut (dyn FnMut(&Message, &[Publication]) + Send)) -> Result<(), MoveError> {
+    fn send(&mut self, until: u64, watcher: &mut dyn Watcher) -> Result<(), MoveError> {
         let mut orders = Vec::new();
-        while self.can_send(until) && self.pace.allows(Instant::now()) {
+        while self.can_send(until) && self.what.rate.allows(Instant::now()) {
             let Some((identity, delivery)) = self.waiting.pop_front() else { break };
             self.journal.sent(identity)?;
-            let publications = (self.becomes)(&delivery.message);
-            sent(&delivery.message, &publications);
+            let publications = (self.what.becomes)(&delivery.message);
+            watcher.sent(&delivery.message, &publications);
             self.under_way.insert(delivery.tag, identity);
             orders.push(Settlement::Finish { tag: delivery.tag, publications });
         }
@@ -265,37 +220,31 @@ impl<'a> Mover<'a> {
     }
 
     fn hear(&mut self, event: Event) -> Result<(), MoveError> {
-        self.heard = Instant::now();
         match event {
             Event::Delivery(delivery) => self.receive(delivery),
             Event::Settled(tag) => {
                 if let Some(identity) = self.under_way.remove(&tag) {
                     self.journal.moved(identity)?;
                     self.moved += 1;
-                    self.left -= 1;
-                    if let Some(copies) = self.copies.get_mut(&identity) {
-                        copies.under_way -= 1;
-                        copies.moved += 1;
-                    }
+                    self.tally.moved(identity);
+                    self.heard = Instant::now();
                 }
             }
             Event::SessionLost { session, reason } => {
                 tracing::warn!(reason, "the broker delivers again what was under way");
-                self.waiting.retain(|(identity, delivery)| {
+                let Self { waiting, under_way, tally, .. } = self;
+                waiting.retain(|(identity, delivery)| {
                     let lost = delivery.tag.session == session;
-                    if lost && let Some(copies) = self.copies.get_mut(identity) {
-                        copies.under_way -= 1;
+                    if lost {
+                        tally.returned(*identity);
                     }
                     !lost
                 });
-                self.under_way.retain(|tag, identity| {
-                    let lost = tag.session == session;
-                    if lost && let Some(copies) = self.copies.get_mut(identity) {
-                        copies.under_way -= 1;
-                    }
-                    !lost
-                });
+                for (_, identity) in under_way.extract_if(|tag, _| tag.session == session) {
+                    tally.unheard(identity);
+                }
                 self.skipped = 0;
+                self.heard = Instant::now();
             }
         }
         Ok(())
@@ -303,22 +252,21 @@ impl<'a> Mover<'a> {
 
     fn receive(&mut self, delivery: Delivery) {
         let identity = Identity::of(&delivery.message);
-        match self.copies.get_mut(&identity) {
-            Some(copies) if copies.moved + copies.under_way < copies.planned => {
-                copies.under_way += 1;
-                self.waiting.push_back((identity, delivery));
-            }
+        // In a busy incident more letters die all the time. They stand behind those of the plan, and are no sign of them.
+        if died_at(&delivery.message).is_none_or(|died_at| died_at < self.begun) {
+            self.heard = Instant::now();
+        }
+        if self.tally.take(identity) {
+            self.waiting.push_back((identity, delivery));
+        } else if self.tally.is_done(identity) && delivery.redelivered {
             // It was moved, and its acknowledgement was lost. One that nobody was handed before is another letter, however
             // much it looks like that one: imported from a backup, say, or restored.
-            Some(copies) if copies.left() == 0 && delivery.redelivered => {
-                self.subscription.settle(Settlement::Finish { tag: delivery.tag, publications: Vec::new() });
-            }
-            _ => {
-                self.skipped += 1;
-                if self.skipped == self.prefetch {
-                    self.skipped = 0;
-                    self.subscription.take_more();
-                }
+            self.subscription.settle(Settlement::Finish { tag: delivery.tag, publications: Vec::new() });
+        } else {
+            self.skipped += 1;
+            if self.skipped == usize::from(self.what.prefetch.max(1)) {
+                self.skipped = 0;
+                self.subscription.take_more();
             }
         }
     }
@@ -327,15 +275,19 @@ impl<'a> Mover<'a> {
         let health = self.subscription.health.borrow().clone();
         if health.consuming && health.publishing {
             self.well = Instant::now();
-        } else if self.well.elapsed() > UNWELL {
+            return Ok(());
+        }
+        // The silence of a broker that is not well says nothing of the letters.
+        self.heard = Instant::now();
+        if self.well.elapsed() > UNWELL {
             return Err(BrokerError::Other(format!("the broker is not well for {UNWELL:?}: {}", health.problem)).into());
         }
         Ok(())
     }
 
     async fn is_missing(&mut self) -> Result<bool, MoveError> {
-        let idle = self.under_way.is_empty() && self.waiting.is_empty() && self.heard.elapsed() > MISSING;
-        Ok(idle && self.broker.depth(self.from.clone()).await? == 0)
+        let idle = self.under_way.is_empty() && self.waiting.is_empty() && self.heard.elapsed() > self.what.patience;
+        Ok(idle && self.broker.depth(self.what.from.clone()).await? == 0)
     }
 
     /// Sends nothing more, and notes what is confirmed.

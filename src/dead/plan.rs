@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::groups::Groups;
 use super::letter::{Identity, Letter};
+use super::tally::Tally;
 use crate::config::{AccountSettings, CallsPerSecond};
 use crate::contract::{AccountName, GroupKey, MAX_IDS_PER_CALL};
 
@@ -61,6 +62,13 @@ impl Plan {
         }
         *self.letters.entry(letter.identity).or_default() += 1;
         self.groups.add(letter);
+    }
+
+    /// The move that it is for.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.letters.iter().for_each(|(identity, count)| tally.plan(*identity, *count));
+        tally
     }
 
     pub fn is_empty(&self) -> bool {

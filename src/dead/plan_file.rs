@@ -1,9 +1,9 @@
 //! A replay on disk: which letters it is for, and what became of each. A line is written before a letter is sent and after
 //! it is confirmed, so that whoever goes on after a crash knows what may have been sent twice, and sends nothing twice that
-//! was confirmed.
+//! was confirmed. The file is locked as long as somebody works on it.
 //!
 //! ```text
-//! {"Version":1,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
+//! {"Version":2,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
 //! letter 5f0c… 1        one message of this identity is part of the plan
 //! planned               these were all
 //! sent 5f0c…            it is about to be published
@@ -12,19 +12,21 @@
 //! ```
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
+use super::journal::Journal;
 use super::letter::Identity;
-use super::mover::{Copies, Journal};
+use super::tally::Tally;
 use crate::contract::AccountName;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ impl Head {
 pub enum PlanFileError {
     #[error("an unfinished replay is in {}: go on with --resume {}, or delete the file to forget it", .0.display(), .0.display())]
     Exists(PathBuf),
+    #[error("{} is being carried out by another process: wait until it ends, or stop it and go on with --resume", .0.display())]
+    InUse(PathBuf),
     #[error("{}: {problem}", path.display())]
     Io { path: PathBuf, problem: std::io::Error },
     #[error("{}:{line}: {problem}: this is no plan of a replay, or it was damaged", path.display())]
@@ -68,10 +72,8 @@ pub struct PlanFile {
 #[derive(Debug)]
 pub struct Resumed {
     pub head: Head,
-    pub copies: HashMap<Identity, Copies>,
+    pub tally: Tally,
     pub canary_passed: bool,
-    /// Messages that were sent and not confirmed: those that are still in the queue are sent again.
-    pub in_doubt: u64,
 }
 
 impl PlanFile {
@@ -89,19 +91,41 @@ impl PlanFile {
             writeln!(file, "planned")?;
             let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
             file.as_file().sync_all()?;
+            // Under its own name it is never seen unlocked.
+            file.as_file().lock()?;
             Ok(file)
         };
         let file = write().map_err(io)?.persist_noclobber(path).map_err(|refused| match refused.error.kind() {
-            std::io::ErrorKind::AlreadyExists => PlanFileError::Exists(path.to_owned()),
+            ErrorKind::AlreadyExists => Self::refuse_existing(path).err().unwrap_or(io(refused.error)),
             _ => io(refused.error),
         })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    /// An error if a plan is there already, which says whether somebody works on it.
+    pub fn refuse_existing(path: &Path) -> Result<(), PlanFileError> {
+        match File::open(path) {
+            Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
+            Err(problem) => Err(PlanFileError::Io { path: path.to_owned(), problem }),
+            Ok(file) => match file.try_lock_shared() {
+                Err(TryLockError::WouldBlock) => Err(PlanFileError::InUse(path.to_owned())),
+                Ok(()) | Err(TryLockError::Error(_)) => Err(PlanFileError::Exists(path.to_owned())),
+            },
+        }
     }
 
     /// Reads one, to go on with it.
     pub fn open(path: &Path) -> Result<(Self, Resumed), PlanFileError> {
         let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
         let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io)?;
+        file.try_lock().map_err(|refused| match refused {
+            TryLockError::WouldBlock => PlanFileError::InUse(path.to_owned()),
+            TryLockError::Error(problem) => io(problem),
+        })?;
+        // Whoever held it a moment ago has carried it out.
+        if file.metadata().map_err(io)?.nlink() == 0 {
+            return Err(io(ErrorKind::NotFound.into()));
+        }
         let (resumed, whole) = read(BufReader::new(&mut file), path)?;
         // A crash may have left half a line at the end.
         file.set_len(whole).map_err(io)?;
@@ -115,7 +139,7 @@ impl PlanFile {
 
     /// The replay is complete.
     pub fn remove(self) -> std::io::Result<()> {
-        drop(self.file);
+        // Before it is unlocked: nobody goes on with what is done.
         std::fs::remove_file(self.path)
     }
 }
@@ -158,8 +182,7 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
     if head.version != VERSION {
         return Err(damaged(1, &format!("its version is {}, this program's {VERSION}", head.version)));
     }
-    let mut resumed = Resumed { head, copies: HashMap::new(), canary_passed: false, in_doubt: 0 };
-    let mut sent = HashMap::<Identity, u32>::new();
+    let mut resumed = Resumed { head, tally: Tally::default(), canary_passed: false };
     let mut planned = false;
     for number in 2.. {
         text.clear();
@@ -175,19 +198,14 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
             .ok_or_else(|| damaged(number, &format!("{:?} is no line of it", text.trim_end())))?;
         let unknown = || damaged(number, "it speaks of a letter that is not part of the plan");
         match line {
-            Entry::Letter(identity, planned) => {
-                resumed.copies.insert(identity, Copies::planned(planned));
-            }
-            Entry::Sent(identity) => *sent.entry(identity).or_default() += 1,
-            Entry::Moved(identity) => {
-                resumed.copies.get_mut(&identity).ok_or_else(unknown)?.moved += 1;
-                sent.entry(identity).and_modify(|sent| *sent = sent.saturating_sub(1));
-            }
+            Entry::Letter(identity, count) => resumed.tally.plan(identity, count),
+            Entry::Sent(identity) | Entry::Moved(identity) if !resumed.tally.has(identity) => return Err(unknown()),
+            Entry::Sent(identity) => resumed.tally.doubt(identity),
+            Entry::Moved(identity) => resumed.tally.moved(identity),
             Entry::Planned => planned = true,
             Entry::Canary => resumed.canary_passed = true,
         }
     }
-    resumed.in_doubt = sent.into_values().map(u64::from).sum();
     Ok((resumed, whole))
 }
 
@@ -243,13 +261,33 @@ mod tests {
         std::fs::write(&path, [&written[..], b"moved 5f0c"].concat()).unwrap();
 
         let (mut file, resumed) = PlanFile::open(&path).unwrap();
-        assert_eq!((resumed.head, resumed.canary_passed, resumed.in_doubt), (head, true, 1));
-        let left = |name| resumed.copies[&identity(name)].left();
-        assert_eq!((left("a"), left("b"), left("c")), (0, 1, 1));
+        assert_eq!((resumed.head, resumed.canary_passed), (head, true));
+        let tally = resumed.tally;
+        assert_eq!(["a", "b", "c"].map(|name| tally.is_done(identity(name))), [true, false, false]);
+        assert_eq!((tally.left(), tally.left_in_doubt()), (2, 1));
+        // Sent again, and confirmed this time.
+        file.sent(identity("c")).unwrap();
         file.moved(identity("c")).unwrap();
         drop(file);
         let (_, resumed) = PlanFile::open(&path).unwrap();
-        assert_eq!((resumed.copies[&identity("c")].left(), resumed.in_doubt), (0, 0), "the half line is gone");
+        assert_eq!((resumed.tally.left(), resumed.tally.left_in_doubt()), (1, 0), "the half line is gone");
+    }
+
+    #[test]
+    fn a_plan_is_for_one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("replay.plan");
+        let in_use = |refused: Option<PlanFileError>| matches!(refused, Some(PlanFileError::InUse(_)));
+        let held = PlanFile::create(&path, &head(), &HashMap::new()).unwrap();
+        assert!(in_use(PlanFile::open(&path).err()) && in_use(PlanFile::refuse_existing(&path).err()));
+        assert!(in_use(PlanFile::create(&path, &head(), &HashMap::new()).err()));
+        drop(held);
+        let held = PlanFile::open(&path).unwrap();
+        assert!(in_use(PlanFile::open(&path).err()));
+        drop(held);
+        assert!(matches!(PlanFile::refuse_existing(&path), Err(PlanFileError::Exists(_))));
+        PlanFile::open(&path).unwrap().0.remove().unwrap();
+        assert!(PlanFile::refuse_existing(&path).is_ok());
     }
 
     #[test]
@@ -272,7 +310,7 @@ mod tests {
         for (text, line) in [
             (String::new(), ":1:"),
             ("{}\n".to_owned(), ":1:"),
-            (head.replace("\"Version\":1", "\"Version\":2") + "\n", ":1:"),
+            (head.replace("\"Version\":2", "\"Version\":3") + "\n", ":1:"),
             (format!("{head}\nletter\n"), ":2:"),
             (format!("{head}\nletter xyz 1\n"), ":2:"),
             (format!("{head}\nletter {some} 1 1\n"), ":2:"),

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::letter::Letter;
+use super::letter::{Letter, first_kind};
 use crate::contract::{AccountName, DEAD_KIND, JOB_KIND, Job, Message, header};
 
 /// The beginning of the names of our own headers.
@@ -18,11 +18,12 @@ pub fn replays(message: &Message) -> u32 {
 pub fn replayed(message: &Message, letter: &Letter, account: Option<&AccountName>) -> Message {
     let mut properties = message.properties.clone();
     let number = replays(message).saturating_add(1);
-    properties.headers.remove(header::LAST_DEATH);
     if properties.kind.as_deref() == Some(DEAD_KIND) {
-        properties.kind = Some(JOB_KIND.to_owned());
+        properties.kind = Some(first_kind(&properties).unwrap_or(JOB_KIND).to_owned());
         properties.headers.retain(|name, _| !name.starts_with(OURS));
     }
+    // Where the broker put it aside, these are all that was written on it.
+    properties.headers.retain(|name, _| name != header::REASON && name != header::LAST_FAILURE);
     properties.headers.insert(header::REPLAY.to_owned(), number.to_string());
     properties.timestamp = Some(Timestamp::now().as_second().max(0).unsigned_abs());
     let body = match (account, &letter.job) {
@@ -30,6 +31,15 @@ pub fn replayed(message: &Message, letter: &Letter, account: Option<&AccountName
         _ => message.body.clone(),
     };
     Message { body, properties }
+}
+
+/// A letter that comes back from a file. It may have been replayed since it was written there, under any number above its
+/// own: it goes on from one that no replay of it can have had. So numbers stay unique, and rise.
+pub fn imported(mut letter: Message, now: Timestamp) -> Message {
+    let unused = u32::try_from(now.as_second()).unwrap_or(u32::MAX - 1);
+    let number = replays(&letter).saturating_add(1).max(unused);
+    letter.properties.headers.insert(header::REPLAY.to_owned(), number.to_string());
+    letter
 }
 
 fn retargeted(job: &Job, account: &AccountName) -> Vec<u8> {
@@ -41,6 +51,7 @@ fn retargeted(job: &Job, account: &AccountName) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::BROKER_DELIVERY_LIMIT;
     use crate::dead::letter::tests::dead;
 
     #[test]
@@ -63,13 +74,44 @@ mod tests {
     fn what_the_broker_put_aside_keeps_its_kind_and_headers() {
         let mut worn_out = Message { body: b"{}".to_vec(), ..Message::default() };
         worn_out.properties.kind = Some("release.remainder.v1".to_owned());
-        for (name, value) in [(header::ATTEMPTS, "3"), (header::LAST_DEATH, header::DELIVERY_LIMIT)] {
+        for (name, value) in
+            [(header::ATTEMPTS, "3"), (header::REASON, BROKER_DELIVERY_LIMIT), (header::LAST_FAILURE, "yesterday")]
+        {
             worn_out.properties.headers.insert(name.to_owned(), value.to_owned());
         }
         let again = replayed(&worn_out, &Letter::read(&worn_out), None);
         assert_eq!(again.properties.kind, worn_out.properties.kind);
         let headers: Vec<_> = again.properties.headers.keys().map(String::as_str).collect();
         assert_eq!(headers, [header::ATTEMPTS, header::REPLAY]);
+    }
+
+    #[test]
+    fn what_was_no_job_gets_back_the_type_that_it_came_with() {
+        for kind in ["release.remainder.v1", "somebody.elses"] {
+            let mut letter = dead("j", &["i-1"], "Malformed", "too large");
+            letter.properties.headers.insert(header::TYPE.to_owned(), kind.to_owned());
+            let again = replayed(&letter, &Letter::read(&letter), None);
+            assert_eq!(again.properties.kind.as_deref(), Some(kind));
+            assert!(!again.properties.headers.contains_key(header::TYPE) && again.body == letter.body);
+        }
+    }
+
+    #[test]
+    fn no_replay_of_an_imported_letter_has_the_number_of_an_earlier_one() {
+        let first = dead("j", &["i-1"], "c", "e");
+        let mut numbers = vec![replays(&first)];
+        let mut latest = first.clone();
+        // Each time it is replayed twice, and then comes back from the file that it was first written to.
+        for day in 20_000..20_003 {
+            latest = imported(first.clone(), Timestamp::from_second(day * 86_400).unwrap());
+            for _ in 0..2 {
+                latest = replayed(&latest, &Letter::read(&latest), None);
+                numbers.push(replays(&latest));
+            }
+        }
+        assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
+        // One that was written late goes on from there.
+        assert!(replays(&imported(latest.clone(), Timestamp::UNIX_EPOCH)) > replays(&latest));
     }
 
     #[test]

@@ -26,11 +26,77 @@ pub async fn what_is_exported_can_be_imported_byte_for_byte(house: House) {
     drain(&*house.broker, Queue::Dead, 3).await;
     assert_eq!(house.dead(&["import", path]).await, "3 letters imported into release.dead\n");
     let mut subscription = house.broker.subscribe(Queue::Dead, 10);
-    let back: Vec<Message> =
+    let mut back: Vec<Message> =
         deliveries(&mut subscription, 3).await.into_iter().map(|delivery| delivery.message).collect();
+    for letter in &mut back {
+        // All that differs: no earlier replay can have had this number.
+        let number = letter.properties.headers.remove(header::REPLAY).expect("a number");
+        assert!(number.parse::<u32>().is_ok_and(|number| number > 1_700_000_000), "{number}");
+    }
     for letter in &letters {
         assert!(back.contains(letter), "{letter:?} is not among {back:?}");
     }
+}
+
+/// The queue takes a part of the letters. Some are imported at once, so that it is not the first ones.
+pub async fn an_import_fails_midway(house: House) {
+    const LETTERS: usize = 1500;
+    let letters: Vec<Message> = (0..LETTERS).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    house.deposit_many(0, LETTERS, |n| letters[n].clone()).await;
+    let file = house.plan("letters.jsonl");
+    house.dead(&["export", "--to", &file]).await;
+    drain(&*house.broker, Queue::Dead, LETTERS).await;
+
+    house.limit_dead(Some(200));
+    let left = house.plan("letters.jsonl.left");
+    let words = ["1500 letters are imported", "refused to store", &left, "import that to go on"];
+    let ended = house.ends(&["import", &file], 1, &words).await;
+    let imported = ended.errors.split_once(" of 1500").and_then(|(words, _)| words.rsplit(' ').next()?.parse().ok());
+    let imported: u64 = imported.expect("a number");
+    depth_becomes(&*house.broker, Queue::Dead, imported).await;
+    let lines = std::fs::read_to_string(&left).expect("what is left").lines().count();
+    assert_eq!(lines as u64 + imported, LETTERS as u64);
+    // What is left is not written over.
+    house.ends(&["import", &file], 1, &["can't be kept in"]).await;
+    house.limit_dead(None);
+    house.dead(&["discard", "--all", "--yes"]).await;
+
+    house.dead(&["import", &left]).await;
+    depth_becomes(&*house.broker, Queue::Dead, lines as u64).await;
+    let mut subscription = house.broker.subscribe(Queue::Dead, u16::MAX);
+    let back: BTreeSet<String> =
+        deliveries(&mut subscription, lines).await.iter().map(|delivery| job_of(&delivery.message)).collect();
+    assert_eq!(back.len(), lines, "each of them once");
+}
+
+pub async fn exit_codes_tell_what_is_left_to_do(house: House) {
+    let help = house.dead(&["--help"]).await;
+    for line in ["3  no letter matches", "4  not all of it", "5  stopped by the canary", "6  stopped by a signal"] {
+        assert!(help.contains(line), "{line:?} is missing in {help}");
+    }
+    house.ends(&["list", "--nonsense"], 2, &[]).await;
+    house.ends(&["import", "/no/such/file"], 1, &[]).await;
+    let letters: Vec<Message> = (0..5).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    house.deposit(&letters).await;
+    house.dead(&["list", "--job", "z"]).await;
+    for verb in ["replay", "discard", "export"] {
+        house.ends(&[verb, "--job", "z"], 3, &["none of its 5 letters matches"]).await;
+    }
+    house.ends(&["purge", "--all"], 3, &["release.archive is empty"]).await;
+    house.ends(&["show", "ffffffffffffff"], 3, &["no letter matches", "dead list"]).await;
+
+    let mut somebody = house.broker.subscribe(Queue::Dead, 4);
+    let held = deliveries(&mut somebody, 4).await;
+    depth_becomes(&*house.broker, Queue::Dead, 1).await;
+    let others = "1 others read this queue at the moment";
+    let ended = house.ends(&["export"], 4, &["1 letters exported", others]).await;
+    assert_eq!(ended.output.lines().count(), 1);
+    house.ends(&["show"], 4, &["job j", others]).await;
+    house.ends(&["replay", "--job", &job_of(&held[0].message), "--yes"], 4, &["no letter to do it with", others]).await;
+    house.ends(&["discard", "--all", "--yes", "--wait", "1s"], 4, &["1 letters discarded", others]).await;
+    somebody.close(crate::support::subscriber::PATIENCE).await;
+    depth_becomes(&*house.broker, Queue::Dead, 4).await;
+    assert!(house.dead(&["discard", "--all", "--yes"]).await.contains("4 letters discarded"));
 }
 
 pub async fn a_line_that_is_wrong_imports_nothing(house: House) {
@@ -78,6 +144,13 @@ pub async fn nothing_is_changed_unless_it_is_named_and_confirmed(house: House) {
     }
     house.refused(&["retarget", "--account", "vno", "--yes"], "", &["which letters?"]).await;
     house.refused(&["retarget", "--all"], "", &["--account"]).await;
+    let retarget = ["retarget", "--account", "vno", "--all"];
+    let ended = house.ended(&retarget, "").await;
+    assert!(ended.errors.contains("nothing was changed"), "{ended:?}");
+    assert!(ended.output.contains("account vno: at least 1 calls; these settings don't name it"), "{ended:?}");
+    let elsewhere = ["--set", "accounts.other.endpoint='https://business.example.com'"];
+    let words = ["the settings know no account vno", "other"];
+    house.refused(&[&retarget[..], &elsewhere].concat(), "", &words).await;
     house.refused(&["discard", "--all", "--job", "a"], "", &["--all means every letter"]).await;
     for answer in ["", "y\n", "yes\n", "3\n", "13\n"] {
         house.refused(&["discard", "--all"], answer, &["nothing was changed"]).await;

@@ -1,6 +1,5 @@
 //! A broker with dead letters in it, and the program that looks after them.
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,27 +22,27 @@ pub struct House {
     pub url: String,
     pub broker: Arc<dyn Broker>,
     directory: TempDir,
-    _keep: Box<dyn Any + Send>,
+    node: Option<Arc<Node>>,
 }
 
 impl House {
-    pub async fn embedded(_name: &str) -> Self {
+    pub async fn embedded() -> Self {
         let directory = TempDir::new().expect("a directory");
         let file = directory.path().join("queue.db");
         let broker = EmbeddedBroker::open(&file).expect("a queue file");
         broker.declare().await.expect("declared");
         let url = format!("sqlite:{}", file.display());
-        Self { url, broker: Arc::new(broker), directory, _keep: Box::new(()) }
+        Self { url, broker: Arc::new(broker), directory, node: None }
     }
 
-    pub async fn amqp(name: &str) -> Self {
+    pub async fn amqp() -> Self {
         let node = Node::shared().await;
-        let url = node.virtual_host(name);
+        let url = node.fresh_virtual_host();
         let settings = BrokerSettings { url: Some(url.clone()), ..BrokerSettings::default() };
         let broker = AmqpBroker::new(&settings).expect("a URL of the node's own");
         broker.declare().await.expect("declared");
         let directory = TempDir::new().expect("a directory");
-        Self { url, broker: Arc::new(broker), directory, _keep: Box::new(node) }
+        Self { url, broker: Arc::new(broker), directory, node: Some(node) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -73,6 +72,34 @@ impl House {
         assert!(matches!(code, Some(1 | 2)), "{arguments:?} ends with {code:?}: {output}{errors}");
         for words in words {
             assert!(errors.contains(words), "{arguments:?} does not say {words:?}: {errors}");
+        }
+    }
+
+    /// Runs a verb that ends with a code of its own and says all of these words, in whatever stream.
+    pub async fn ends(&self, arguments: &[&str], code: i32, words: &[&str]) -> Ended {
+        let ended = self.ended(arguments, "").await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        for words in words {
+            assert!(ended.output.contains(words) || ended.errors.contains(words), "{words:?} is missing in {ended:?}");
+        }
+        ended
+    }
+
+    /// A plan file's name, for the command line.
+    pub fn plan(&self, name: &str) -> String {
+        self.path(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// Lets no more than so many letters into the dead-letter queue, or as many as want to.
+    pub fn limit_dead(&self, most: Option<usize>) {
+        let node = self.node.as_ref().expect("a house on RabbitMQ");
+        let virtual_host = self.url.rsplit('/').next().expect("a virtual host");
+        match most {
+            Some(most) => {
+                let limit = format!(r#"{{"max-length":{most},"overflow":"reject-publish"}}"#);
+                node.control(&["set_policy", "-p", virtual_host, "limit", "^release\\.dead$", &limit]);
+            }
+            None => drop(node.control(&["clear_policy", "-p", virtual_host, "limit"])),
         }
     }
 

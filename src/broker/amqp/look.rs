@@ -4,7 +4,8 @@
 //! A consumer gets no more than its prefetch while nothing is acknowledged, so each is followed by another one on the same
 //! channel. At the end of a channel the broker returns what each consumer held in its old order, and goes from consumer to
 //! consumer in the order of their tags as long as there are no more than 32 of them (Erlang's small maps). So a look takes
-//! few large pages, and names them in their order. They also bound what lapin may have read ahead.
+//! few large pages, and names them in their order. lapin may have read a page ahead, so each is no larger than it has to be:
+//! a 32nd of the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,8 @@ use crate::broker::{BrokerError, Look, Queue};
 const SILENCE: Duration = Duration::from_secs(1);
 /// A broker that has messages and sends none for so long is not well.
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// How many consumers a look should take.
-const PAGES: u64 = 16;
+/// How many consumers a look takes, at most.
+const PAGES: u64 = 32;
 const SMALLEST_PAGE: u64 = 100;
 /// How long the messages may take to be back in their queue.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(50);

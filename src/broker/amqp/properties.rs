@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::contract::{Message, Properties, header};
+use crate::contract::{BROKER_DELIVERY_LIMIT, Message, Properties, header};
 
 const PERSISTENT: u8 = 2;
 /// AMQP's limit for names and ids, in bytes. lapin panics above it.
@@ -60,11 +61,7 @@ pub(super) fn incoming(body: Vec<u8>, properties: &BasicProperties) -> Message {
             .filter(|(name, _)| !is_note_of_the_broker(name.as_str()))
             .filter_map(|(name, value)| Some((name.to_string(), header_text(value)?)))
             .filter(|(_, text)| text.len() <= LONGEST_HEADER_BYTES)
-            .chain(
-                headers
-                    .filter(|headers| is_worn_out(headers))
-                    .map(|_| (header::LAST_DEATH.to_owned(), header::DELIVERY_LIMIT.to_owned())),
-            )
+            .chain(headers.map(wear).unwrap_or_default())
             .collect(),
     };
     Message { body, properties }
@@ -84,13 +81,24 @@ fn is_note_of_the_broker(header: &str) -> bool {
         || header.starts_with("x-last-death-")
 }
 
-/// Whether the last thing that the broker did with the message was to take it out of a queue whose delivery limit it had
-/// reached. Only RabbitMQ 4 says so in a header of its own; its list of deaths begins with the last one in every version.
-fn is_worn_out(headers: &BTreeMap<ShortString, AMQPValue>) -> bool {
-    let Some(AMQPValue::FieldArray(deaths)) = headers.get(DEATHS) else { return false };
-    let Some(AMQPValue::FieldTable(last)) = deaths.as_slice().first() else { return false };
+/// The headers of a dead letter, where the last thing that the broker did with the message was to take it out of a queue
+/// whose delivery limit it had reached. Only RabbitMQ 4 says so in a header of its own; its list of deaths begins with the
+/// last one in every version. In our own words, so that they stay when the letter is moved on.
+fn wear(headers: &BTreeMap<ShortString, AMQPValue>) -> Vec<(String, String)> {
+    let Some(AMQPValue::FieldArray(deaths)) = headers.get(DEATHS) else { return Vec::new() };
+    let Some(AMQPValue::FieldTable(last)) = deaths.as_slice().first() else { return Vec::new() };
     let reason = last.inner().get("reason").and_then(header_text);
-    reason.as_deref() == Some(header::DELIVERY_LIMIT)
+    if reason.as_deref() != Some("delivery_limit") {
+        return Vec::new();
+    }
+    let seconds = match last.inner().get("time") {
+        Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds).ok(),
+        _ => None,
+    };
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let mut words = vec![(header::REASON.to_owned(), BROKER_DELIVERY_LIMIT.to_owned())];
+    words.extend(time.map(|time| (header::LAST_FAILURE.to_owned(), time.to_string())));
+    words
 }
 
 /// How often the broker says that it handed the message out before. RabbitMQ 3.10 counts from zero, 4.x leaves the
@@ -180,6 +188,7 @@ mod tests {
         let death = |reason: &str| {
             let mut death = FieldTable::default();
             death.insert("reason".into(), AMQPValue::LongString(reason.into()));
+            death.insert("time".into(), AMQPValue::Timestamp(60));
             AMQPValue::FieldTable(death)
         };
         let told = |deaths: &[&str]| {
@@ -189,8 +198,12 @@ mod tests {
             headers.insert("x-first-death-reason".into(), AMQPValue::LongString("expired".into()));
             incoming(Vec::new(), &BasicProperties::default().with_headers(headers)).properties.headers
         };
-        let worn_out = BTreeMap::from([(header::LAST_DEATH.to_owned(), header::DELIVERY_LIMIT.to_owned())]);
+        let worn_out = [(header::REASON, BROKER_DELIVERY_LIMIT), (header::LAST_FAILURE, "1970-01-01T00:01:00Z")];
+        let worn_out = BTreeMap::from(worn_out.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(told(&["delivery_limit", "expired"]), worn_out);
+        // Moved on by us, it says so still.
+        let moved = Properties { headers: worn_out.clone(), ..Properties::default() };
+        assert_eq!(incoming(Vec::new(), &outgoing(&moved)).properties.headers, worn_out);
         for deaths in [&["expired", "delivery_limit"][..], &["expired"], &[]] {
             assert_eq!(told(deaths), BTreeMap::new());
         }

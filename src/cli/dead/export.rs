@@ -33,15 +33,18 @@ impl ExportCommand {
         };
         let mut output = std::io::BufWriter::new(output);
         let mut written = 0_u64;
-        let seen = looking::each(broker, looking::queue(self.archive), &self.selection, |message, _| {
+        let queue = looking::queue(self.archive);
+        let seen = looking::each(broker, queue.clone(), &self.selection, |message, _| {
             writeln!(output, "{}", record::write(message)?).context("the letters can't be written")?;
             written += 1;
-            Ok(true)
+            Ok(())
         })
         .await?;
         output.flush().context("the letters can't be written")?;
-        seen.warn();
+        if written == 0 {
+            return Err(seen.nothing(&queue, &self.selection).into());
+        }
         eprintln!("{written} letters exported; they are still in the queue");
-        Ok(())
+        Ok(seen.whole()?)
     }
 }

@@ -42,11 +42,15 @@ impl ListCommand {
         let mut groups = Groups::default();
         let seen = looking::each(broker, queue.clone(), &self.selection, |_, letter| {
             groups.add(&letter);
-            Ok(true)
+            Ok(())
         })
         .await?;
-        seen.warn();
-        if self.json { json(&queue, &groups, seen) } else { text(&queue, &groups, seen, &self.selection) }
+        if self.json {
+            json(&queue, &groups, seen)?;
+        } else {
+            text(&queue, &groups, seen, &self.selection);
+        }
+        Ok(seen.whole()?)
     }
 }
 
@@ -63,7 +67,7 @@ fn json(queue: &Queue, groups: &Groups, seen: Seen) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) -> anyhow::Result<()> {
+fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) {
     let queue = queue.name();
     if groups.letters == 0 {
         match (seen.messages, selection.is_everything()) {
@@ -72,7 +76,7 @@ fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) -> an
             (all, true) => say!("{queue}: {all} messages, none of them the beginning of a letter"),
             (all, false) => say!("{queue}: none of its {all} letters matches"),
         }
-        return Ok(());
+        return;
     }
     let listed = groups.listed();
     say!("{queue}: {} letters, {} ids, {} fingerprints", groups.letters, groups.ids, listed.len());
@@ -99,7 +103,6 @@ fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) -> an
             groups.further
         );
     }
-    Ok(())
 }
 
 /// How long ago, in the largest unit that says enough.

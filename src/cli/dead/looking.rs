@@ -1,7 +1,11 @@
 //! A look through a queue of letters, and what must be said when it did not show all of them.
 
-use jiff::Timestamp;
+use std::time::Duration;
 
+use jiff::Timestamp;
+use tokio::time::sleep;
+
+use super::unfinished::Unfinished;
 use crate::broker::{Broker, Queue};
 use crate::contract::Message;
 use crate::dead::letter::Letter;
@@ -11,8 +15,8 @@ use crate::dead::selection::Selection;
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     pub messages: u64,
+    pub others: u64,
     expected: u64,
-    others: u64,
 }
 
 impl Seen {
@@ -28,19 +32,31 @@ impl Seen {
         }
     }
 
-    pub fn warn(&self) {
-        if let Some(gap) = self.gap() {
-            eprintln!("warning: {gap}");
+    /// Whether all letters were shown, for the exit code.
+    pub fn whole(&self) -> Result<(), Unfinished> {
+        self.gap().map_or(Ok(()), |gap| Err(Unfinished::Held(gap)))
+    }
+
+    /// Why no letter was chosen.
+    pub fn nothing(&self, queue: &Queue, selection: &Selection) -> Unfinished {
+        let queue = queue.name();
+        match (self.gap(), self.messages) {
+            (Some(gap), _) => Unfinished::Held(format!("{queue}: no letter to do it with: {gap}")),
+            (None, 0) => Unfinished::NoMatch(format!("{queue} is empty")),
+            (None, all) if selection.is_everything() => {
+                Unfinished::NoMatch(format!("{queue}: {all} messages, none of them a letter to do it with"))
+            }
+            (None, all) => Unfinished::NoMatch(format!("{queue}: none of its {all} letters matches")),
         }
     }
 }
 
-/// Shows every letter of the selection to `visit`, until it says that it has seen enough.
+/// Shows every letter of the selection to `visit`.
 pub async fn each(
     broker: &dyn Broker,
     queue: Queue,
     selection: &Selection,
-    mut visit: impl FnMut(Message, Letter) -> anyhow::Result<bool>,
+    mut visit: impl FnMut(Message, Letter) -> anyhow::Result<()>,
 ) -> anyhow::Result<Seen> {
     let now = Timestamp::now();
     let mut look = broker.look(queue).await?;
@@ -49,16 +65,29 @@ pub async fn each(
         let message = message?;
         seen.messages += 1;
         let letter = Letter::read(&message);
-        if selection.takes(&letter, now) {
-            let outcome = visit(message, letter);
-            if !matches!(outcome, Ok(true)) {
-                look.close().await;
-                seen.expected = seen.messages;
-                return outcome.map(|_| seen);
-            }
+        if selection.takes(&letter, now)
+            && let Err(error) = visit(message, letter)
+        {
+            look.close().await;
+            return Err(error);
         }
     }
     Ok(seen)
+}
+
+/// How many others consume a queue, or hold messages of it. A consumer that ended a moment ago is still counted by a broker.
+pub async fn others(broker: &dyn Broker, queue: &Queue) -> anyhow::Result<u64> {
+    let mut others = 0;
+    for _ in 0..5 {
+        let look = broker.look(queue.clone()).await?;
+        others = look.others;
+        look.close().await;
+        if others == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    Ok(others)
 }
 
 /// The queue that a verb looks at.

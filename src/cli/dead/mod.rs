@@ -1,5 +1,6 @@
 //! `bulkrelease dead`: what was given up on. A file for each verb; what they do is in the room `dead`.
 
+mod carrying;
 mod choosing;
 mod confirm;
 mod discard;
@@ -14,7 +15,9 @@ mod replay;
 mod restore;
 mod retarget;
 mod show;
+mod unfinished;
 
+pub use self::unfinished::Unfinished;
 use crate::broker;
 use crate::config::Settings;
 
@@ -30,7 +33,16 @@ At three in the morning:
   bulkrelease dead list                                  what died, of what, and what to do about it
   bulkrelease dead show 1f0c3a9be2d1 --limit 1           one of them, whole
   bulkrelease dead replay --fingerprint 1f0c3a9be2d1     shows what it would do, then asks; sends 1, then 10, then the rest
-  bulkrelease dead discard --reason Malformed            into the archive; `restore` brings it back until it is purged"
+  bulkrelease dead discard --reason Malformed            into the archive; `restore` brings it back until it is purged
+
+Exit codes:
+  0  done: all of it
+  1  an error, which says how far it came
+  2  the command line is wrong
+  3  no letter matches (`list` shows an empty list)
+  4  not all of it: somebody else holds letters, or took them
+  5  stopped by the canary
+  6  stopped by a signal: Ctrl-C or SIGTERM"
 )]
 pub struct DeadCommand {
     #[command(subcommand)]

@@ -1,18 +1,21 @@
 //! What discard, restore and purge share: choose, show, ask, move. Done twice, none of it does harm, so it needs no plan
 //! file: what a crash leaves undone is done by the same command again.
 
-use anyhow::bail;
 use futures_util::FutureExt;
 
-use super::choosing::Choosing;
+use super::choosing::{self, Choosing};
 use super::confirm::confirm;
+use super::looking;
 use super::progress::Progress;
+use super::unfinished::Unfinished;
 use crate::broker::{Broker, Destination, Publication, Queue};
 use crate::cli::signals;
 use crate::config::Settings;
 use crate::contract::Message;
-use crate::dead::mover::{Copies, End, Mover, Pace, Unwritten};
+use crate::dead::journal::Unwritten;
+use crate::dead::mover::{End, Move, Mover, Unwatched};
 use crate::dead::plan::Purpose;
+use crate::dead::rate::Rate;
 
 pub struct Moving {
     pub from: Queue,
@@ -24,41 +27,47 @@ pub struct Moving {
 
 impl Moving {
     pub async fn run(self, choosing: &Choosing, broker: &dyn Broker, settings: &Settings) -> anyhow::Result<()> {
-        let Some(plan) = choosing.plan(broker, self.from.clone(), Purpose::Move).await? else { return Ok(()) };
+        let Self { from, to, done } = self;
+        let (plan, seen) = choosing.plan(broker, from.clone(), Purpose::Move).await?;
         let (letters, ids) = (plan.groups.letters, plan.groups.ids);
-        say!("{}: {letters} letters with {ids} ids are to be {}", self.from.name(), self.done);
-        for group in plan.groups.listed().into_iter().take(20) {
-            say!(
-                "  {}  {} {}  {} letters, {} ids",
-                group.fingerprint,
-                group.reason,
-                group.code,
-                group.letters,
-                group.ids
-            );
-        }
+        say!("{}: {letters} letters with {ids} ids are to be {done}", from.name());
+        choosing::list(&plan.groups);
         if !choosing.yes {
             confirm("letters", letters)?;
         }
         let mut stop = signals::stop()?.boxed();
-        let copies = plan.letters.iter().map(|(identity, count)| (*identity, Copies::planned(*count))).collect();
-        let to = self.to;
         let becomes = |message: &Message| -> Vec<Publication> {
             to.iter().map(|to| Publication { to: to.clone(), message: message.clone() }).collect()
         };
+        let what = Move {
+            from: from.clone(),
+            prefetch: settings.broker.prefetch,
+            becomes: &becomes,
+            rate: Rate::new(None),
+            patience: choosing.patience(seen.others),
+        };
         let mut journal = Unwritten;
-        let prefetch = settings.broker.prefetch;
-        let mut mover = Mover::new(broker, self.from, prefetch, copies, &becomes, &mut journal, Pace::new(None));
+        let mut mover = Mover::new(broker, what, plan.tally(), &mut journal);
         let mut progress = Progress::new(mover.left());
-        let end = mover.run(u64::MAX, &mut stop, &mut |_, _| {}, &mut |moved| progress.show(moved)).await;
+        let end = mover.run(u64::MAX, &mut stop, &mut Unwatched, &mut |moved| progress.show(moved)).await;
         progress.end();
         let (moved, left) = (mover.moved(), mover.left());
         mover.close().await;
-        say!("{moved} letters {}", self.done);
+        say!("{moved} letters {done}");
         match end? {
-            End::Reached => Ok(()),
-            End::Missing => bail!("{left} letters were in the queue no more: somebody else took them"),
-            End::Stopped => bail!("stopped: {left} letters are left; the same command goes on"),
+            End::Reached => Ok(seen.whole()?),
+            End::Missing if looking::others(broker, &from).await? > 0 => Err(Unfinished::Held(format!(
+                "{left} letters are held by another who reads {}, or were moved by it: the same command goes on when it is done",
+                from.name()
+            ))
+            .into()),
+            End::Missing => Err(Unfinished::Held(format!(
+                "{left} letters were in the queue no more: somebody else moved them, or this did before the broker's connection broke"
+            ))
+            .into()),
+            End::Stopped | End::Objected => {
+                Err(Unfinished::Stopped(format!("stopped: {left} letters are left; the same command goes on")).into())
+            }
         }
     }
 }

@@ -34,6 +34,6 @@ impl RetargetCommand {
             let known: Vec<&str> = settings.accounts.keys().map(AccountName::as_str).collect();
             bail!("the settings know no account {account}: they name {}", known.join(", "));
         }
-        Replay { broker, settings, sending: &self.sending }.begin(&self.choosing, Some(account)).await
+        Replay { broker, settings, choosing: &self.choosing, sending: &self.sending }.begin(Some(account)).await
     }
 }

@@ -1,6 +1,7 @@
 //! `bulkrelease dead show`: letters, whole.
 
 use super::looking;
+use super::unfinished::Unfinished;
 use crate::broker::Broker;
 use crate::contract::Message;
 use crate::dead::groups::printable;
@@ -38,17 +39,18 @@ impl ShowCommand {
                     show(&message, &letter);
                 }
             }
-            Ok(true)
+            Ok(())
         })
         .await?;
-        seen.warn();
         if matching == 0 {
-            anyhow::bail!("no letter matches: `bulkrelease dead list` shows the fingerprints that there are");
+            seen.whole()?;
+            let hint = "no letter matches: `bulkrelease dead list` shows the fingerprints that there are";
+            return Err(Unfinished::NoMatch(hint.to_owned()).into());
         }
         if matching > shown as u64 {
             say!("{} more match: raise --limit, or `export` them", matching - shown as u64);
         }
-        Ok(())
+        Ok(seen.whole()?)
     }
 }
 

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub use mapper::Mapper;
 use super::signals;
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// Virtual hosts made at a time: `rabbitmqctl` takes half a second, and a processor for as long.
+const FRESH: usize = 12;
 
 /// Lines that a test adds to the node's own configuration.
 #[derive(Debug, Default, Clone)]
@@ -44,6 +47,8 @@ pub struct Node {
     distribution_port: u16,
     broker: Option<Child>,
     mapper: Arc<Mapper>,
+    /// Virtual hosts that nobody has used.
+    fresh: Mutex<Vec<String>>,
 }
 
 impl Node {
@@ -73,6 +78,7 @@ impl Node {
             distribution_port,
             broker: None,
             mapper: Arc::clone(mapper),
+            fresh: Mutex::default(),
         };
         node.write_files(configuration);
         node
@@ -106,9 +112,33 @@ impl Node {
 
     /// Makes a virtual host and answers with its URL.
     pub fn virtual_host(&self, name: &str) -> String {
-        self.control(&["add_vhost", name]);
-        self.control(&["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]);
+        self.make_virtual_hosts(&[name.to_owned()]);
         format!("{}{name}", self.url())
+    }
+
+    /// The URL of a virtual host that nobody has used: the way for tests of which there are many, as some are made at a time.
+    pub fn fresh_virtual_host(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh.is_empty() {
+            fresh.extend((0..FRESH).map(|_| format!("fresh-{}", NEXT.fetch_add(1, Ordering::Relaxed))));
+            self.make_virtual_hosts(&fresh);
+        }
+        format!("{}{}", self.url(), fresh.pop().expect("some were made"))
+    }
+
+    fn make_virtual_hosts(&self, names: &[String]) {
+        let names: Vec<String> = names.iter().map(|name| format!("<<\"{name}\">>")).collect();
+        let everything = r#"<<".*">>, <<".*">>, <<".*">>"#;
+        self.control(&[
+            "eval",
+            &format!(
+                "[begin ok = rabbit_vhost:add(Name, <<\"tests\">>), \
+                 ok = rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, Name, {everything}, <<\"tests\">>) end \
+                 || Name <- [{}]], ok.",
+                names.join(", ")
+            ),
+        ]);
     }
 
     /// Runs `rabbitmqctl`, which takes half a second, and answers with what it printed.
