@@ -1,5 +1,6 @@
 //! What a verdict means for every id of its batch: an outcome, another try, or a search for the ids at fault.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::course::{CallKey, Plan, Reading};
@@ -8,49 +9,91 @@ use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
 use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
+/// How many groups that the account was blamed for are told apart; beyond that the count begins anew.
+const GROUPS_BLAMED: usize = 10_000;
+
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
-        self.calls_under_way = self.calls_under_way.saturating_sub(1);
-        let Some(course) = self.courses.get(&key) else { return };
-        let asked = course.asked().to_vec();
-        for id in &asked {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.phase = Phase::Sealed;
-            }
-        }
+        let Some(asked) = self.call_came_back(key, now) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
         }
         match verdict {
             Verdict::Released(evidence) => self.released(key, asked, evidence, now),
             // The lane waits, not the batch: neither costs an attempt. Another batch is tried next, lest one hold the lane.
-            Verdict::Throttled(_) => self.queue_up(key, now),
+            Verdict::Throttled(_) => self.queue_up_again(key, now),
             Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
-                self.doubt(&asked, Doubt::Unknown);
-                if self.settings.read_back
-                    && let Some(course) = self.courses.get_mut(&key)
-                {
-                    course.reading = Reading::Due { guilt: None, tries: 0 };
-                }
+                self.may_have_landed(key, &asked);
                 self.failed(key, &asked, evidence, now);
             }
             Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
         }
     }
 
-    /// An account at fault is at fault for every batch. Where others fared well in between it is this batch after all, and
-    /// it must not stop the lane for ever.
+    /// A call has its verdict while no call can succeed: a failure is not its batch's, so it costs no attempt. What is in no
+    /// call is parked.
+    pub fn outage(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
+        match verdict {
+            Verdict::Transient(_) | Verdict::Unknown(_) => {
+                if let Some(asked) = self.call_came_back(key, now) {
+                    if let Verdict::Unknown(_) = verdict {
+                        self.may_have_landed(key, &asked);
+                    }
+                    self.queue_up_again(key, now);
+                }
+            }
+            Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Account(_) | Verdict::Refused(..) => {
+                self.verdict(key, verdict, now);
+            }
+        }
+        self.park(now);
+    }
+
+    /// What a call had asked, if anybody still wants to know.
+    fn call_came_back(&mut self, key: CallKey, now: Moment) -> Option<Vec<InstanceId>> {
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        let asked = self.courses.get(&key)?.asked().to_vec();
+        let mut late = BTreeSet::new();
+        for id in &asked {
+            let Some(flight) = self.flights.get_mut(id) else { continue };
+            flight.phase = Phase::Sealed;
+            // Late ones had to wait for this.
+            for waiter in flight.waiters.iter().filter(|waiter| self.ledger.late(waiter.job, now).is_some()) {
+                late.insert(waiter.job);
+            }
+        }
+        for job in late {
+            self.ledger.look_again(job, now);
+        }
+        Some(asked)
+    }
+
+    /// A call of unknown fate carried these.
+    fn may_have_landed(&mut self, key: CallKey, asked: &[InstanceId]) {
+        self.doubt(asked, Doubt::Unknown);
+        if self.settings.read_back
+            && let Some(course) = self.courses.get_mut(&key)
+        {
+            course.reading = Reading::Due { guilt: None, tries: 0 };
+        }
+    }
+
+    /// An account at fault is at fault for every batch. Where others fared well since a batch of this group was last blamed,
+    /// it is the batch after all, and it must not stop the lane for ever. Told by groups, since a batch that is parked
+    /// comes back as another one; so an account that fails again and again costs one batch of each group an attempt.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        let proper_verdicts = self.proper_verdicts;
-        let Some(course) = self.courses.get_mut(&key) else { return };
-        let before = course.account_blamed_at.replace(proper_verdicts);
-        if before.is_some_and(|before| proper_verdicts > before) {
+        let Some(course) = self.courses.get(&key) else { return };
+        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&course.group) {
+            self.blamed.clear();
+        }
+        let before = self.blamed.insert(Arc::clone(&course.group), self.proper_verdicts);
+        if before.is_some_and(|before| self.proper_verdicts > before) {
             self.failed(key, asked, evidence, now);
         } else {
-            self.queue_up(key, now);
+            self.queue_up_again(key, now);
         }
     }
 
@@ -86,8 +129,7 @@ impl Engine {
     ) {
         for id in &asked {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.history.refusals = flight.history.refusals.saturating_add(1);
-                flight.history.first_failure.get_or_insert(now);
+                flight.history.refuse(now);
             }
         }
         if self.confirms(key, &asked, refusal) {
@@ -103,7 +145,7 @@ impl Engine {
             && let Some(course) = self.courses.get_mut(&key)
         {
             course.reading = Reading::Due { guilt: Some(guilt), tries: 0 };
-            return self.make_ready(key);
+            return self.make_ready(key, now);
         }
         self.judge(key, asked, guilt, now);
     }
@@ -158,10 +200,10 @@ impl Engine {
             Plan::Split(split) if split.exhausted() && split.asked().is_some() => {
                 split.renew(self.settings.split_budget);
             }
-            _ => return self.make_ready(key),
+            _ => return self.make_ready(key, now),
         }
         if std::mem::take(&mut course.progress) {
-            self.queue_up(key, now);
+            self.queue_up_again(key, now);
         } else {
             self.try_again_later(key, evidence, now);
         }
@@ -170,8 +212,7 @@ impl Engine {
     fn failed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
         for id in asked {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.history.failures.add(now);
-                flight.history.first_failure.get_or_insert(now);
+                flight.history.fail(now);
             }
         }
         self.try_again_later(key, evidence, now);

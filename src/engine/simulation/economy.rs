@@ -119,6 +119,20 @@ fn an_id_that_never_was_the_accounts_is_not_released_by_being_unlisted() {
 }
 
 #[test]
+fn a_few_ids_that_are_not_listed_are_called_one_by_one_so_that_each_is_judged_by_itself() {
+    let ids = ["g0", "f1", "g2", "i3", "i4"].map(str::to_owned);
+    let mut engine = engine(EngineSettings { read_back: true, ..settings() });
+    let mut api = Api::new(true, Faults::NONE);
+    engine.admit(NewJob { redelivered: true, ..fresh("ecs", ids) }, Duration::ZERO);
+    let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(1)).remove(0);
+    println!("three of five not listed: {} query and {} calls", api.queries, api.calls);
+    assert_eq!((api.calls, api.queries), (5, 1), "the refused one, one for those that are there, three single ones");
+    let outcomes: Vec<_> = finished.outcomes.iter().map(|(_, outcome)| (outcome.outcome, outcome.presumed)).collect();
+    let (released, gone) = ((Outcome::Released, false), (Outcome::Released, true));
+    assert_eq!(outcomes, [gone, (Outcome::Rejected, false), gone, released, released]);
+}
+
+#[test]
 fn a_listing_that_is_empty_by_mistake_releases_nothing_that_a_call_does_not() {
     let blind = Faults { blind: 1000, ..Faults::NONE };
     let (calls, queries, finished) = after_a_lost_answer(one_batch("i", 100, 0), true, LOST, blind);
@@ -219,7 +233,7 @@ fn a_batch_that_needs_a_hundred_calls_survives_an_api_that_fails_some_of_them() 
 /// 12 groups of skewed shares, more work than permits: what comes in, in virtual time, and what it costs.
 #[test]
 fn under_saturation_calls_stay_within_one_per_cent_of_the_fewest_possible_and_no_group_starves() {
-    let settings = settings();
+    let settings = EngineSettings { head_start: Duration::from_secs(2), ..settings() };
     let period = Duration::from_millis(50);
     let groups: Vec<_> = (0..12).map(|n| group(&format!("product{n}"))).collect();
     let mut random = fastrand::Rng::with_seed(3);
@@ -234,7 +248,8 @@ fn under_saturation_calls_stay_within_one_per_cent_of_the_fewest_possible_and_no
             per_group[which] += size;
             let job = fresh("any", (next_id..next_id + size).map(|n| format!("i{n}")));
             next_id += size;
-            engine.admit(NewJob { group: Arc::clone(&groups[which]), ..job }, now);
+            let priority = [Priority::High, Priority::Normal, Priority::Low][random.usize(0..3)];
+            engine.admit(NewJob { group: Arc::clone(&groups[which]), priority, ..job }, now);
             (jobs_left, open) = (jobs_left - 1, open + 1);
         }
         now += period;
@@ -250,7 +265,8 @@ fn under_saturation_calls_stay_within_one_per_cent_of_the_fewest_possible_and_no
     }
     let fewest: u64 = per_group.iter().map(|ids| ids.div_ceil(100)).sum();
     let ratio = api.calls as f64 / fewest as f64;
-    let bound = settings.max_wait + period * settings.overdue_share * 12 + period * 1000 * 50 / 100;
+    let bound =
+        settings.max_wait + settings.head_start * 2 + period * settings.overdue_share * 12 + period * 1000 * 50 / 100;
     println!("{} calls, fewest {fewest}: {ratio:.4}; longest wait {longest:?} (bound {bound:?})", api.calls);
     assert!(ratio <= 1.01, "{ratio}");
     assert!(longest <= bound, "{longest:?} > {bound:?}");

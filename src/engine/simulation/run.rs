@@ -5,18 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Api, Faults, Talk, is_foreign};
+use super::notes::Notes;
+use super::world::{Api, Faults, Talk};
 use super::{engine, group};
-use crate::contract::{Batch, Doubt, GroupKey, InstanceId, Open, Place, Refusal, Verdict};
-use crate::engine::{
-    CALL_PATIENCE, Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob,
-};
+use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Priority, Verdict};
+use crate::engine::{Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
 
-/// How long a step lasts at most.
-const STEP: Duration = Duration::from_millis(40);
-
-/// An id, and a delivery that waits for it.
-type Claim = (InstanceId, JobKey);
+/// Calls in a row without a proper answer after which the API counts as down.
+const DOWN_AFTER: u32 = 5;
 
 /// One delivery of a job.
 #[derive(Debug, Clone)]
@@ -26,6 +22,7 @@ pub(super) struct Admitted {
     pub places: Vec<(InstanceId, Place)>,
     pub group: Arc<GroupKey>,
     pub dry_run: bool,
+    priority: Priority,
     pub expires_at: Option<Moment>,
     held_until: Moment,
     pub at: Moment,
@@ -50,27 +47,13 @@ pub(super) struct Run {
     /// How many results each job must still get: one, and another for each time that it came twice.
     owed: Vec<u32>,
     under_way: Vec<Call>,
-    /// When a call with an id last ended.
-    last_call: HashMap<InstanceId, Moment>,
-    /// Ids that a call of unknown fate carried, and that have no outcome since.
-    unknown: HashSet<InstanceId>,
-    /// Ids that a call of unknown fate ever carried, as far as anybody told the engine.
-    pub ever_unknown: HashSet<InstanceId>,
-    /// Ids of deliveries that waited for them while a call was of unknown fate.
-    pub unknown_for: HashSet<Claim>,
-    /// All that a course ever carried.
-    carried: HashMap<CallKey, HashSet<InstanceId>>,
-    /// When a call failed, or was refused, of a course that had carried an id.
-    pub strikes: HashMap<(InstanceId, Arc<GroupKey>), Vec<Moment>>,
-    /// Another account's ids that the API once called "gone" (which is remembered) together with ids that are, none of them listed.
-    pub beside_gone: HashSet<InstanceId>,
-    /// The groups in which anyone ever asked for an id.
-    pub wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
-    /// The deliveries that ever asked for an id, finished ones too.
-    claims: HashMap<InstanceId, Vec<JobKey>>,
+    /// Calls in a row that say that no call can succeed.
+    in_vain: u32,
+    pub notes: Notes,
     pub finished: usize,
     pub postponed_after_failures: u64,
     pub parked: u64,
+    pub outages: u64,
 }
 
 impl Run {
@@ -94,6 +77,7 @@ impl Run {
         let settings = EngineSettings {
             linger: Duration::from_millis(random.u64(0..50)),
             max_wait: Duration::from_millis(random.u64(50..5000)),
+            head_start: Duration::from_millis(random.u64(0..5000)),
             overdue_share: random.u32(1..12),
             split_budget: random.u32(1..40),
             attempts_in_process,
@@ -117,18 +101,12 @@ impl Run {
             retrying: Vec::new(),
             owed: Vec::new(),
             under_way: Vec::new(),
-            last_call: HashMap::new(),
-            unknown: HashSet::new(),
-            ever_unknown: HashSet::new(),
-            unknown_for: HashSet::new(),
-            carried: HashMap::new(),
-            strikes: HashMap::new(),
-            beside_gone: HashSet::new(),
-            wanted_by: HashMap::new(),
-            claims: HashMap::new(),
+            in_vain: 0,
+            notes: Notes::default(),
             finished: 0,
             postponed_after_failures: 0,
             parked: 0,
+            outages: 0,
         }
     }
 
@@ -161,6 +139,7 @@ impl Run {
             places,
             group: Arc::clone(&self.groups[random.usize(0..self.groups.len())]),
             dry_run: random.u8(0..20) == 0,
+            priority: [Priority::High, Priority::Normal, Priority::Low][random.usize(0..3)],
             expires_at: (random.u8(0..8) == 0).then(|| self.now + Duration::from_millis(random.u64(0..3000))),
             held_until: self.now,
             at: self.now,
@@ -174,29 +153,20 @@ impl Run {
 
     fn admit(&mut self, admitted: Admitted) {
         let admitted = Admitted { at: self.now, held_until: self.now + self.max_hold, ..admitted };
-        let open = || admitted.places.iter().filter(|(_, place)| place.open().is_some()).map(|(id, _)| id.clone());
-        if !admitted.dry_run {
-            for id in open() {
-                self.wanted_by.entry(id).or_default().insert(Arc::clone(&admitted.group));
-            }
-        }
         let key = self.engine.admit(
             NewJob {
                 group: Arc::clone(&admitted.group),
                 places: admitted.places.clone(),
                 redelivered: admitted.redelivered,
                 dry_run: admitted.dry_run,
+                priority: admitted.priority,
+                first_came: admitted.first_at,
                 expires_at: admitted.expires_at,
                 held_until: Some(admitted.held_until),
             },
             self.now,
         );
-        for id in open() {
-            self.claims.entry(id).or_default().push(key);
-        }
-        let unknown = |open: &Open| admitted.redelivered || open.doubt == Doubt::Unknown;
-        let told = admitted.places.iter().filter(|(_, place)| place.open().is_some_and(unknown));
-        self.ever_unknown.extend(told.map(|(id, _)| id.clone()));
+        self.notes.admitted(key, &admitted);
         assert!(self.jobs.insert(key, admitted).is_none(), "a key was used twice");
         self.collect();
     }
@@ -210,6 +180,9 @@ impl Run {
             13..=18 => self.answer(),
             19 if self.random.u8(0..10) == 0 => self.lose_session(),
             19 if self.random.u8(0..20) == 0 => self.restart(),
+            19 if self.random.u8(0..20) == 0 => {
+                self.api.down_until = self.now + Duration::from_millis(self.random.u64(0..5000));
+            }
             _ => {}
         }
         self.collect();
@@ -226,16 +199,17 @@ impl Run {
             let redelivered = remainder.redelivered || self.random.u8(0..10) == 0;
             self.admit(Admitted { redelivered, ..remainder });
         }
-        for job in self.jobs.values().filter(|job| self.now > job.held_until + CALL_PATIENCE) {
-            let in_a_call = |id: &InstanceId| self.under_way.iter().any(|call| call.batch.ids().contains(id));
-            let just_was =
-                |id: &InstanceId| self.last_call.get(id).is_some_and(|at| *at + CALL_PATIENCE + STEP >= self.now);
-            let excused = job.places.iter().any(|(id, _)| in_a_call(id) || just_was(id));
+        let calls = self.under_way.iter().filter(|call| call.kind != CallKind::ReadBack);
+        let in_a_call: HashSet<_> = calls.flat_map(|call| call.batch.ids()).collect();
+        for job in self.jobs.values().filter(|job| self.now > job.held_until) {
+            let excused = job.places.iter().any(|(id, _)| in_a_call.contains(id));
             assert!(excused, "a job is held too long: {job:?}");
         }
     }
 
     fn permit(&mut self) {
+        self.engine.advance(self.now);
+        self.collect();
         if self.engine.read_back_ready() && self.random.u8(0..20) == 0 {
             self.engine.forgo_read_back(self.now);
         }
@@ -248,7 +222,7 @@ impl Run {
         if !self.engine.ready(self.now) {
             return;
         }
-        let Some(call) = self.engine.seal(self.now) else { return };
+        let call = self.engine.seal(self.now).expect("a permit is spent on nothing");
         let ids: HashSet<_> = call.batch.ids().iter().collect();
         assert_eq!(ids.len(), call.batch.len(), "an id stands in a batch twice");
         for other in &self.under_way {
@@ -256,17 +230,17 @@ impl Run {
         }
         let called_before =
             |id: &InstanceId| self.engine.flights.get(id).is_some_and(|flight| flight.history.calls > 1);
-        let suspect = call.batch.ids().iter().any(|id| self.unknown.contains(id) && called_before(id));
+        let suspect = call.batch.ids().iter().any(|id| self.notes.is_unknown(id) && called_before(id));
         assert!(!suspect || call.batch.ids().iter().all(called_before), "a suspect met a fresh id");
         let flights = &self.engine.flights;
         let apart = |id: &InstanceId| flights.get(id).is_some_and(|flight| flight.apart);
         let told = call.batch.ids().iter().filter(|id| apart(id)).count();
         let fresh = call.batch.ids().iter().any(|id| !apart(id) && !called_before(id));
         assert!(told == 0 || !fresh, "a told suspect met a fresh id");
-        self.carried.entry(call.key).or_default().extend(call.batch.ids().iter().cloned());
+        self.notes.sealed(&call, &self.engine);
         for id in call.batch.ids() {
             assert!(!id.as_str().starts_with('p'), "the protected {id} was called");
-            let live = self.claims[id].iter().filter_map(|key| self.jobs.get(key)).any(|job| {
+            let live = self.notes.claims(id).iter().filter_map(|key| self.jobs.get(key)).any(|job| {
                 let late = job.held_until <= self.now || job.expires_at.is_some_and(|at| at <= self.now);
                 !job.dry_run && !late && job.group == *call.batch.group()
             });
@@ -287,48 +261,33 @@ impl Run {
             return;
         }
         let verdict = self.api.call(&call.batch, &mut self.random, self.now);
-        let ids = call.batch.ids();
-        self.last_call.extend(ids.iter().map(|id| (id.clone(), self.now)));
-        self.note(call.key, &call.batch, &verdict);
         match &verdict {
-            Verdict::Unknown(_) => {
-                self.unknown.extend(ids.iter().cloned());
-                self.ever_unknown.extend(ids.iter().cloned());
-            }
-            _ if ids.len() == 1 => drop(self.unknown.remove(&ids[0])),
-            _ => {}
+            Verdict::Released(_) | Verdict::Refused(..) | Verdict::Throttled(_) => self.in_vain = 0,
+            Verdict::Account(_) => self.in_vain = DOWN_AFTER,
+            Verdict::Transient(_) | Verdict::Unknown(_) => self.in_vain += 1,
         }
-        self.engine.verdict(call.key, &verdict, self.now);
-        self.forget_landed();
+        let down = self.in_vain >= DOWN_AFTER;
+        self.notes.answered(&call, &verdict, !down, &self.api, &self.engine, self.now);
+        if down {
+            self.outage(&call, &verdict);
+        } else {
+            self.engine.verdict(call.key, &verdict, self.now);
+        }
+        self.notes.forget_landed(&self.engine);
     }
 
-    /// The deliveries that wait for ids of a batch.
-    fn waiting_for(&self, batch: &Batch) -> HashSet<Claim> {
-        let waiters = |id: &InstanceId| self.engine.flights.get(id).into_iter().flat_map(|flight| &flight.waiters);
-        batch.ids().iter().flat_map(|id| waiters(id).map(|waiter| (id.clone(), waiter.job))).collect()
-    }
-
-    /// Notes what the judge must know of a verdict.
-    fn note(&mut self, key: CallKey, batch: &Batch, verdict: &Verdict) {
-        let of = |id: &InstanceId| (id.clone(), Arc::clone(batch.group()));
-        if !matches!(verdict, Verdict::Released(_) | Verdict::Throttled(_)) {
-            for id in &self.carried[&key] {
-                self.strikes.entry(of(id)).or_default().push(self.now);
-            }
+    /// Whatever is in no call leaves, but for one job.
+    fn outage(&mut self, call: &Call, verdict: &Verdict) {
+        self.collect();
+        self.outages += 1;
+        self.engine.outage(call.key, verdict, self.now);
+        let mut in_calls = HashSet::new();
+        for other in self.under_way.iter().filter(|other| other.kind != CallKind::ReadBack) {
+            in_calls.extend(other.batch.ids().iter().cloned());
         }
-        if let Verdict::Unknown(_) = verdict {
-            self.unknown_for.extend(self.waiting_for(batch));
-        }
-        let api = &self.api;
-        let all_unlisted = batch.ids().iter().all(|id| api.is_gone(id) || is_foreign(id));
-        if let (Verdict::Refused(Refusal::Gone, _), true) = (verdict, all_unlisted) {
-            self.beside_gone.extend(batch.ids().iter().filter(|id| is_foreign(id)).cloned());
-        }
-    }
-
-    fn forget_landed(&mut self) {
-        let engine = &self.engine;
-        self.unknown.retain(|id| engine.flights.contains_key(id));
+        self.collect();
+        let left = self.jobs.values().filter(|job| !job.places.iter().any(|(id, _)| in_calls.contains(id)));
+        assert!(left.count() <= usize::from(in_calls.is_empty()), "a job stays though nothing can be called");
     }
 
     /// The connection is gone: every job comes again, as the same delivery to a worker that may be us.
@@ -339,7 +298,7 @@ impl Run {
             false => self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect(),
         };
         self.engine.forget(&keys, self.now);
-        self.forget_landed();
+        self.notes.forget_landed(&self.engine);
         for key in keys {
             let job = self.jobs.remove(&key).expect("a job that was never admitted was withdrawn");
             self.admit(Admitted { redelivered: true, ..job });
@@ -351,17 +310,12 @@ impl Run {
         self.collect();
         let keys: Vec<_> = self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         for call in self.under_way.iter().filter(|call| call.kind != CallKind::ReadBack) {
-            self.ever_unknown.extend(call.batch.ids().iter().cloned());
-            let of = |id: &InstanceId| (id.clone(), Arc::clone(call.batch.group()));
-            self.unknown_for.extend(self.waiting_for(&call.batch));
-            for id in call.batch.ids() {
-                self.strikes.entry(of(id)).or_default().push(self.now);
-            }
+            self.notes.abandoned(call, &self.engine, self.now);
         }
         self.engine.abandon(&keys, self.now);
         self.collect();
         assert!(self.jobs.is_empty(), "a job was not let go of");
-        self.forget_landed();
+        self.notes.forget_landed(&self.engine);
     }
 
     fn collect(&mut self) {
@@ -412,6 +366,7 @@ impl Run {
     /// No further faults, no further jobs: everything must end, in bounded time.
     pub fn settle_down(&mut self) {
         self.api.faults = Faults::NONE;
+        self.api.down_until = Duration::ZERO;
         for _ in 0..200_000 {
             if self.jobs.is_empty() && self.retrying.is_empty() && self.under_way.is_empty() {
                 break;
@@ -432,26 +387,8 @@ impl Run {
         }
         assert!(self.jobs.is_empty() && self.retrying.is_empty(), "{} jobs never ended", self.jobs.len());
         assert!(self.owed.iter().all(|owed| *owed == 0), "jobs without a result are lost");
-        self.drain_empty_courses();
         assert_eq!(self.engine.pending_ids(), 0, "flights are left behind");
         assert_eq!(self.engine.courses.len(), 0, "courses are left behind");
         assert_eq!(self.engine.calls_under_way(), 0);
-    }
-
-    /// Courses that everybody has left end when their turn comes.
-    fn drain_empty_courses(&mut self) {
-        for _ in 0..10_000 {
-            if self.engine.read_back_ready() {
-                assert!(self.engine.seal_read_back(self.now).is_none(), "a query that nobody wants");
-            } else if self.engine.ready(self.now) {
-                assert!(self.engine.seal(self.now).is_none(), "a call that nobody wants");
-            } else if let Some(at) = self.engine.wakes_at(self.now) {
-                self.now = at;
-                self.engine.advance(self.now);
-            } else {
-                return;
-            }
-        }
-        panic!("courses that nobody wants never end");
     }
 }
