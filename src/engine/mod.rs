@@ -180,6 +180,11 @@ impl Engine {
         }
     }
 
+    /// Changes what is protected. Ids that were admitted before are looked at again when a batch of them is sealed.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = protection;
+    }
+
     /// Takes a job. Ids that need no call have their outcome at once.
     pub fn admit(&mut self, job: NewJob, now: Moment) -> JobKey {
         let open: Vec<_> = (job.places.iter().enumerate())

@@ -11,14 +11,7 @@ use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Ref
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
-        self.calls_under_way = self.calls_under_way.saturating_sub(1);
-        let Some(course) = self.courses.get(&key) else { return };
-        let asked = course.asked().to_vec();
-        for id in &asked {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.phase = Phase::Sealed;
-            }
-        }
+        let Some(asked) = self.call_came_back(key) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
         }
@@ -29,15 +22,51 @@ impl Engine {
             Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
-                self.doubt(&asked, Doubt::Unknown);
-                if self.settings.read_back
-                    && let Some(course) = self.courses.get_mut(&key)
-                {
-                    course.reading = Reading::Due { guilt: None, tries: 0 };
-                }
+                self.may_have_landed(key, &asked);
                 self.failed(key, &asked, evidence, now);
             }
             Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
+        }
+    }
+
+    /// A call has its verdict while no call can succeed: a failure is not its batch's, so it costs no attempt. What is in no
+    /// call is parked.
+    pub fn outage(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
+        match verdict {
+            Verdict::Transient(_) | Verdict::Unknown(_) => {
+                if let Some(asked) = self.call_came_back(key) {
+                    if let Verdict::Unknown(_) = verdict {
+                        self.may_have_landed(key, &asked);
+                    }
+                    self.queue_up(key, now);
+                }
+            }
+            Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Account(_) | Verdict::Refused(..) => {
+                self.verdict(key, verdict, now);
+            }
+        }
+        self.park(now);
+    }
+
+    /// What a call had asked, if anybody still wants to know.
+    fn call_came_back(&mut self, key: CallKey) -> Option<Vec<InstanceId>> {
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        let asked = self.courses.get(&key)?.asked().to_vec();
+        for id in &asked {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.phase = Phase::Sealed;
+            }
+        }
+        Some(asked)
+    }
+
+    /// A call of unknown fate carried these.
+    fn may_have_landed(&mut self, key: CallKey, asked: &[InstanceId]) {
+        self.doubt(asked, Doubt::Unknown);
+        if self.settings.read_back
+            && let Some(course) = self.courses.get_mut(&key)
+        {
+            course.reading = Reading::Due { guilt: None, tries: 0 };
         }
     }
 
