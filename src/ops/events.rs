@@ -288,7 +288,7 @@ impl LaneStands<'_> {
         let account = &[self.account.as_str()];
         let rate = match self.quota {
             CallsPerSecond::Limited(rate) => rate,
-            CallsPerSecond::Unlimited => f64::INFINITY,
+            CallsPerSecond::Unlimited | CallsPerSecond::Auto => f64::INFINITY,
         };
         metrics.quota_calls_per_second.with_label_values(account).set(rate);
         metrics.pending_instances.with_label_values(account).set(whole(self.pending_ids));
