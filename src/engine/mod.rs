@@ -154,6 +154,8 @@ pub struct Engine {
     next_course: u64,
     /// Calls whose verdict was about their batch: the API is there and takes the account.
     proper_verdicts: u64,
+    /// How many of them there were when the API last blamed the account for a call of these groups.
+    blamed: HashMap<Arc<GroupKey>, u64>,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
     retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
@@ -174,6 +176,7 @@ impl Engine {
             courses: HashMap::new(),
             next_course: 0,
             proper_verdicts: 0,
+            blamed: HashMap::new(),
             calls_under_way: 0,
             retries: BinaryHeap::new(),
             read_backs: BTreeSet::new(),

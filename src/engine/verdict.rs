@@ -6,7 +6,10 @@ use super::course::{CallKey, Plan, Reading};
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
-use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+
+/// Groups for whose calls the account was blamed, that are remembered.
+const MOST_BLAMED: usize = 1000;
 
 impl Engine {
     /// A call has its verdict.
@@ -70,13 +73,22 @@ impl Engine {
         }
     }
 
-    /// An account at fault is at fault for every batch. Where others fared well in between it is this batch after all, and
-    /// it must not stop the lane for ever.
+    /// Whether the account was blamed for a call of this group before, and calls fared well since: then it is the call that is
+    /// at fault, such as one for a product that the account has no right to release.
+    pub fn is_at_fault(&self, group: &GroupKey) -> bool {
+        self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
+    }
+
+    /// An account at fault is at fault for every batch. Where it is this call after all, it must not stop the lane for ever.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        let proper_verdicts = self.proper_verdicts;
-        let Some(course) = self.courses.get_mut(&key) else { return };
-        let before = course.account_blamed_at.replace(proper_verdicts);
-        if before.is_some_and(|before| proper_verdicts > before) {
+        let Some(course) = self.courses.get(&key) else { return };
+        let group = Arc::clone(&course.group);
+        let at_fault = self.is_at_fault(&group);
+        if self.blamed.len() >= MOST_BLAMED {
+            self.blamed.clear();
+        }
+        self.blamed.insert(group, self.proper_verdicts);
+        if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
             self.queue_up(key, now);

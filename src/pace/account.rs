@@ -116,6 +116,11 @@ impl Pace {
         self.gate.open(now, self.calls_under_way)
     }
 
+    /// When calls may go again, where a pause or the circuit keeps them from going now.
+    pub fn opens_at(&self, now: Moment) -> Option<Moment> {
+        self.gate.opens_at(now)
+    }
+
     /// Why no call can succeed, if that is so.
     pub fn problem(&self) -> Option<&str> {
         self.gate.problem()
