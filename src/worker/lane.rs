@@ -115,7 +115,7 @@ impl Lane {
                 return;
             }
             if let Err(due) = self.quota.take(now) {
-                self.permit_is_due(due);
+                self.permit_is_due(due.unwrap_or(now + LATELY));
                 return;
             }
             if let Some(call) = self.engine.seal(now) {
