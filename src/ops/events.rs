@@ -156,8 +156,8 @@ pub enum Postponement {
     Failed,
     /// Its turn has not come: too few permits.
     Parked,
-    /// Its account is held; the next call is tried after this.
-    Held { probed_in: Duration },
+    /// Its account is held, for so long by now.
+    Held(Duration),
     /// The worker stops.
     Stopping,
 }
@@ -167,7 +167,7 @@ impl JobPostponed {
         let why = match self.why {
             Postponement::Failed => "failed",
             Postponement::Parked => "parked",
-            Postponement::Held { .. } => "held",
+            Postponement::Held(_) => "held",
             Postponement::Stopping => "stopping",
         };
         metrics.jobs_postponed.with_label_values(&[why]).inc();
@@ -185,8 +185,8 @@ impl PostponedLately {
         tracing::warn!(
             failed = self.failed,
             parked = self.parked,
-            "jobs were postponed in the last minute: their calls failed, or their accounts could not serve them within \
-             worker.max_hold; they wait in the broker and come back"
+            "jobs were postponed in the last minute: their calls failed, or their accounts could not serve them; they \
+             wait in the broker and come back"
         );
     }
 }

@@ -194,7 +194,7 @@ impl Metrics {
             share: real("bulkrelease_share", "This worker's share of the account's quota, 0 to 1.")?,
             fleet_workers: whole(
                 "bulkrelease_fleet_workers",
-                "Workers of the account that are heard, this one included; 0 while not even this one is.",
+                "Workers of the account that are heard, this one included.",
             )?,
             permits_used: counter("bulkrelease_permits_used_total", "Permits spent on a call.", &["account"])?,
             permits_idle: counter(

@@ -45,6 +45,8 @@ pub struct Lane {
     read_back: ReadBackPace,
     /// What to do about an account that is refused.
     mend: Option<&'static str>,
+    /// Since when calls are held.
+    held_since: Option<Moment>,
     /// What of the jobs that came was this account's.
     part: Part,
     client: Arc<Client>,
@@ -103,6 +105,7 @@ impl Lane {
             pace: Pace::new(pace, me, delays(), Moment::ZERO),
             read_back: ReadBackPace::new(settings.read_back_calls_per_second),
             mend: None,
+            held_since: None,
             part: Part::default(),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
@@ -112,6 +115,7 @@ impl Lane {
         if let Err(problem) = lane.client.credential() {
             let evidence = Evidence::own("NoCredential", problem);
             lane.pace.fail(&Verdict::Account(evidence), Moment::ZERO);
+            lane.held_since = Some(Moment::ZERO);
         }
         lane
     }
@@ -174,8 +178,8 @@ impl Lane {
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let timers = self.engine.wakes_at(now);
         let waits = self.engine.ready(now) || self.engine.read_back_ready();
-        let permit = self.pace.wakes_at(now).filter(|_| waits);
-        timers.into_iter().chain(self.query_at).chain(permit).min()
+        let calls_go = self.pace.wakes_at(now).into_iter().chain(self.pace.opens_at(now)).filter(|_| waits);
+        timers.into_iter().chain(self.query_at).chain(calls_go).min()
     }
 
     /// Learns what a call, or a query, came to.
@@ -200,6 +204,7 @@ impl Lane {
                     _ => None,
                 };
                 let held = self.pace.problem().is_some();
+                self.held_since = if held { self.held_since.or(Some(now)) } else { None };
                 if before.as_deref() != self.pace.problem() {
                     let problem = self.held().map(|words| (answer.verdict.evidence().code.as_deref(), words));
                     AccountChanged { account: &self.account, problem }.emit(metrics);
@@ -237,10 +242,9 @@ impl Lane {
         Some(self.mend.map_or_else(|| problem.to_owned(), |mend| format!("{problem} ({mend})")))
     }
 
-    /// While calls are held: how long until the next one is tried.
-    pub fn probes_in(&self, now: Moment) -> Option<Duration> {
-        self.pace.problem()?;
-        Some(self.pace.opens_at(now).map_or(Duration::ZERO, |at| at.saturating_sub(now)))
+    /// For how long calls have been held, if they are.
+    pub fn held_for(&self, now: Moment) -> Option<Duration> {
+        self.held_since.map(|since| now.saturating_sub(since))
     }
 
     /// A job of the account comes, with so many ids.
@@ -297,6 +301,7 @@ impl Lane {
                 ThrottledLately { account: &self.account, throttled, calls }.emit();
             }
         }
+        self.read_back.share(self.pace.workers(), now);
         LaneStands {
             account: &self.account,
             quota: self.pace.quota(),

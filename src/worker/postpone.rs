@@ -35,7 +35,7 @@ impl Worker {
         let mut postponed = Vec::new();
         let now = self.now();
         for (account, lane) in &mut self.lanes {
-            let held = lane.probes_in(now).map(|probed_in| Postponement::Held { probed_in });
+            let held = lane.held_for(now).map(Postponement::Held);
             postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job, held)));
         }
         for (account, job, account_held) in postponed {
@@ -54,7 +54,8 @@ impl Worker {
 
     /// Sends a job on that only waited for room.
     pub(super) fn park(&mut self, held: Held, job: NewJob, subscription: &Subscription) {
-        let why = Postponement::Parked;
+        let lane = self.lanes.get(&held.job.group.account);
+        let why = lane.and_then(|lane| lane.held_for(self.now())).map_or(Postponement::Parked, Postponement::Held);
         let rest = Rest { places: job.untouched(), why, parked: true, calls: 0, first_failure: None };
         self.send_on(held, rest, subscription);
     }
@@ -63,7 +64,7 @@ impl Worker {
         self.summary.postponed += 1;
         match rest.why {
             Postponement::Failed => self.postponed_lately.failed += 1,
-            Postponement::Parked | Postponement::Held { .. } => self.postponed_lately.parked += 1,
+            Postponement::Parked | Postponement::Held(_) => self.postponed_lately.parked += 1,
             Postponement::Stopping => {}
         }
         JobPostponed { why: rest.why }.emit(&self.metrics);
@@ -132,14 +133,14 @@ impl Held {
 }
 
 /// Which step a job waits on. Each round of failed calls in a process leads to the next one; whoever only waits for permits
-/// goes to the last, whoever waits for its account to the first that is not over before the next call is tried, and a
-/// stopping worker's jobs to the first of all.
+/// goes to the last, whoever waits for its account to one that is short beside the time that it is held already, and a stopping
+/// worker's jobs to the first.
 fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
     let last = retry.steps.len().saturating_sub(1);
     match why {
         Postponement::Stopping => 0,
         Postponement::Parked => last,
-        Postponement::Held { probed_in } => retry.steps.iter().position(|step| *step >= probed_in).unwrap_or(last),
+        Postponement::Held(lasting) => retry.steps.iter().rposition(|step| *step <= lasting / 4).unwrap_or(0),
         Postponement::Failed => {
             let rounds = attempts.saturating_sub(1) / retry.attempts_in_process.max(1);
             usize::try_from(rounds).unwrap_or(last).min(last)
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_its_account_comes_back_soon_after_it_may_be_mended() {
         let retry = RetrySettings::default();
-        let held = |seconds| step(Postponement::Held { probed_in: Duration::from_secs(seconds) }, 0, &retry);
-        assert_eq!([0, 10, 11, 60, 61, 9000].map(held), [0, 0, 1, 1, 2, 2]);
+        let held = |minutes| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, &retry);
+        assert_eq!([0, 1, 3, 4, 39, 40, 9000].map(held), [0, 0, 0, 1, 1, 2, 2]);
     }
 }
