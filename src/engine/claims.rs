@@ -126,8 +126,8 @@ impl Engine {
                 if let Some((waiter, mut history)) = leave(flight, job, &self.courses, &mut pools) {
                     if in_a_call {
                         history.doubt = Doubt::Unknown;
-                        history.failures.add(now);
-                        history.first_failure.get_or_insert(now);
+                        history.fail(now);
+                        history.suffered.course.add();
                     }
                     self.let_go(waiter, &history, now);
                 }
@@ -167,8 +167,10 @@ impl Engine {
         let waiters = std::mem::take(&mut flight.waiters);
         let history = flight.history;
         let outcome = outcome(flight);
-        if let Outcome::Released | Outcome::AlreadyGone = outcome.outcome {
-            self.memory.remember(id, &flight.group, &outcome);
+        match outcome.outcome {
+            Outcome::Released | Outcome::AlreadyGone => self.memory.remember(id, &flight.group, &outcome),
+            Outcome::Rejected => self.memory.forget(id, &flight.group),
+            Outcome::Refused | Outcome::Unresolved | Outcome::Expired | Outcome::DryRun => {}
         }
         if let [waiter] = waiters[..] {
             self.ledger.settle(waiter, outcome, &history);

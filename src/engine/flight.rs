@@ -15,26 +15,39 @@ pub(super) struct Waiter {
     /// The id's place in the job.
     pub place: usize,
     /// What the id had suffered before the job wanted it: that is not the job's.
-    failures_before: u32,
-    refusals_before: u32,
+    before: Suffered,
 }
 
 impl Waiter {
     pub fn new(job: JobKey, place: usize) -> Self {
-        Self { job, place, failures_before: 0, refusals_before: 0 }
+        Self { job, place, before: Suffered::default() }
     }
 
     /// The same claim on an id that has suffered this so far.
     pub fn after(self, history: &History) -> Self {
-        Self { failures_before: history.failures.count, refusals_before: history.refusals, ..self }
+        Self { before: history.suffered, ..self }
     }
 
-    /// The attempts that are charged to the job: calls that failed while it wanted the id. Calls that were refused and left
-    /// it open make one together, so that no search goes on for ever.
+    /// The attempts that are charged to the job: calls that failed while it wanted the id, be it in them or not. Calls that
+    /// were refused and left it open make one together, so that no search goes on for ever.
     pub fn attempts(&self, history: &History) -> u32 {
-        let failed = history.failures.count.saturating_sub(self.failures_before);
-        failed.max(u32::from(history.refusals > self.refusals_before))
+        let (before, now) = (self.before, history.suffered);
+        // Each by itself: the course forgets its failures when it finds something out, and the id's own stay.
+        let own = now.failures.saturating_sub(before.failures);
+        let of_course = now.course.since(before.course);
+        own.max(of_course).max(u32::from(now.refusals > before.refusals))
     }
+}
+
+/// What can only grow while an id is on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Suffered {
+    /// Failed calls with the id. What is given up on must have been tried in vain so often.
+    pub failures: u32,
+    /// Calls with the id that were refused as a whole.
+    pub refusals: u32,
+    /// Failed calls of its course, though the last ones may have carried others.
+    pub course: Failures,
 }
 
 /// Where the id is.
@@ -48,22 +61,30 @@ pub(super) enum Phase {
     Called,
 }
 
-/// Failed calls, and since when.
+/// Failed calls of a course, and split budgets that it spent for nothing. They are forgiven when an id of it has its outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Failures {
-    pub count: u32,
-    pub since: Option<Moment>,
+    all: u32,
+    forgiven: u32,
 }
 
 impl Failures {
-    pub fn add(&mut self, now: Moment) {
-        self.count = self.count.saturating_add(1);
-        self.since.get_or_insert(now);
+    pub fn add(&mut self) {
+        self.all = self.all.saturating_add(1);
     }
 
-    /// The worse of both: more failures, and for longer.
-    pub fn or_worse(self, other: Self) -> Self {
-        Self { count: self.count.max(other.count), since: self.since.into_iter().chain(other.since).min() }
+    pub fn forgive(&mut self) {
+        self.forgiven = self.all;
+    }
+
+    /// Those that are not forgiven.
+    pub fn count(self) -> u32 {
+        self.all - self.forgiven
+    }
+
+    /// Those of them that came after an earlier state.
+    fn since(self, earlier: Self) -> u32 {
+        self.all.saturating_sub(self.forgiven.max(earlier.all))
     }
 }
 
@@ -74,10 +95,7 @@ pub(super) struct History {
     pub doubt: Doubt,
     /// Calls it took part in.
     pub calls: u32,
-    /// Those that failed. Never reset: what is given up on must have been tried in vain so often.
-    pub failures: Failures,
-    /// Those that were refused as a whole.
-    pub refusals: u32,
+    pub suffered: Suffered,
     /// When one first failed or was refused.
     pub first_failure: Option<Moment>,
 }
@@ -86,6 +104,16 @@ impl History {
     /// What is known where nothing was called.
     pub fn blank(doubt: Doubt) -> Self {
         Self { doubt, ..Self::default() }
+    }
+
+    pub fn fail(&mut self, now: Moment) {
+        self.suffered.failures = self.suffered.failures.saturating_add(1);
+        self.first_failure.get_or_insert(now);
+    }
+
+    pub fn refuse(&mut self, now: Moment) {
+        self.suffered.refusals = self.suffered.refusals.saturating_add(1);
+        self.first_failure.get_or_insert(now);
     }
 }
 
@@ -117,11 +145,10 @@ impl Flight {
         }
     }
 
-    /// What the id has suffered. What its course did is its own too, though the last call may have carried others.
+    /// What the id has suffered, by itself and with its course.
     pub fn suffered(&self, courses: &HashMap<CallKey, Course>) -> History {
-        let failures = self.history.failures;
-        let course = self.course.and_then(|key| courses.get(&key));
-        History { failures: course.map_or(failures, |course| failures.or_worse(course.failures)), ..self.history }
+        let course = self.course.and_then(|key| courses.get(&key)).map(|course| course.failures).unwrap_or_default();
+        History { suffered: Suffered { course, ..self.history.suffered }, ..self.history }
     }
 
     /// Whether a call that is under way decides a job's claim.

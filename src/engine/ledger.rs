@@ -84,10 +84,7 @@ impl Entry {
             _ if attempts == 0 => known.age,
             Some(age) => Some(age + here),
             // Another job's calls may have failed for the id before this one wanted it.
-            None => {
-                let since = history.failures.since.or(history.first_failure);
-                since.map(|since| now.saturating_sub(since).min(here))
-            }
+            None => history.first_failure.map(|since| now.saturating_sub(since).min(here)),
         };
         Open { doubt: known.doubt.max(history.doubt), attempts: known.attempts.saturating_add(attempts), age }
     }

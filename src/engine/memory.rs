@@ -29,6 +29,14 @@ impl Memory {
         }
     }
 
+    /// The API has spoken of an id again, and it is not gone.
+    pub fn forget(&mut self, id: &InstanceId, group: &GroupKey) {
+        // Its place in the order stays: at worst another memory of it goes a little early.
+        if self.recall(id, group).is_some() {
+            self.gone.remove(id);
+        }
+    }
+
     /// The outcome of an id that is known to be gone. Another group's may be another instance.
     pub fn recall(&self, id: &InstanceId, group: &GroupKey) -> Option<&InstanceOutcome> {
         self.gone.get(id).filter(|(of, _)| **of == *group).map(|(_, outcome)| outcome)

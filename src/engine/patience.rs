@@ -14,8 +14,8 @@ impl Engine {
     /// A call of a course failed, or its split budget was spent for nothing: it waits, or its ids leave.
     pub(super) fn try_again_later(&mut self, key: CallKey, evidence: &Arc<Evidence>, now: Moment) {
         let Some(course) = self.courses.get_mut(&key) else { return };
-        course.failures.add(now);
-        let failures = course.failures.count;
+        course.failures.add();
+        let failures = course.failures.count();
         let enough = failures >= self.settings.attempts_in_process;
         let open = course.open();
         let left: HashSet<_> = open.into_iter().filter(|id| self.leaves(id, enough, evidence, now)).collect();

@@ -2,11 +2,12 @@
 //! is asked which of its suspects it still lists. A query tells of a hundred ids what calls would tell of one each.
 //!
 //! That an id is not listed proves nothing: it may never have been this account's, and a listing may be empty for reasons
-//! of its own. So the suspects that are not listed are called once more, as a batch of their own, and only if the API calls
-//! that batch "gone" do both together make them released. One gap stays: the API says "gone" of the batch, not of each id.
-//! An id that is another account's, among ids that are gone, is taken for released where the API names "gone" first; so are
-//! ids that are there, if the account by mistake does not list them and one of the batch is gone. Who sets `read_back`
-//! vouches for the listing.
+//! of its own. So the suspects that are not listed are called once more: a few of them one by one, so that each has a verdict
+//! of its own; more of them as a batch of their own, and only if the API calls that batch "gone" do both together make them
+//! released. There one gap stays: the API says "gone" of the batch, not of each id. An id that is another account's, among
+//! ids that are gone, is taken for released where the API names "gone" first; so are ids that are there, if the account by
+//! mistake does not list them and one of the batch is gone. Who sets `read_back` vouches for the listing. (A query before
+//! each group's first release would close the gap, at a query for every batch to find out what almost no batch needs.)
 //!
 //! Only ids that a call of unknown fate may have released are read back. A query that fails changes nothing.
 
@@ -21,6 +22,9 @@ use crate::contract::{Batch, Doubt, Evidence, InstanceId, InstanceOutcome, Outco
 
 /// Queries for one batch, after which its suspects are found out by calls.
 const TRIES: u32 = 3;
+
+/// So many suspects that are not listed are called one by one.
+pub(super) const FEW: usize = 8;
 
 impl Engine {
     /// Whether a permit for a query would be spent now.
@@ -96,11 +100,14 @@ impl Engine {
         let leaving: HashSet<_> = unlisted.iter().collect();
         course.retain(|id| !leaving.contains(id));
         self.make_ready(key);
-        let confirming = self.begin_course(&group, unlisted, since);
-        if let Some(course) = self.courses.get_mut(&confirming) {
-            (course.failures, course.reading) = (failures, Reading::Unlisted);
+        let together = if unlisted.len() > FEW { unlisted.len() } else { 1 };
+        for ids in unlisted.chunks(together) {
+            let confirming = self.begin_course(&group, ids.to_vec(), since);
+            if let Some(course) = self.courses.get_mut(&confirming) {
+                (course.failures, course.reading) = (failures, Reading::Unlisted);
+            }
+            self.make_ready(confirming);
         }
-        self.make_ready(confirming);
     }
 
     /// Nothing was found out: the course takes the way that it has without a query.
@@ -117,13 +124,13 @@ impl Engine {
         self.settings.read_back && unread && guilt.refusal == Refusal::Gone && guilt.unknown && asked.len() > 1
     }
 
-    /// Whether a refusal says that all ids of a batch are gone. A single id's speaks for itself.
+    /// Whether a refusal says that all ids of a batch are gone. Of a few each can be asked.
     pub(super) fn confirms(&self, key: CallKey, asked: &[InstanceId], refusal: Refusal) -> bool {
         let unlisted = self
             .courses
             .get(&key)
             .is_some_and(|course| matches!((&course.plan, &course.reading), (Plan::Whole(_), Reading::Unlisted)));
-        unlisted && refusal == Refusal::Gone && asked.len() > 1
+        unlisted && refusal == Refusal::Gone && asked.len() > FEW
     }
 
     pub(super) fn confirmed(&mut self, key: CallKey, asked: &[InstanceId], call: &Evidence, now: Moment) {

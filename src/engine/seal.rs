@@ -72,7 +72,7 @@ impl Engine {
     fn call(&mut self, key: CallKey, reason: SealReason, now: Moment) -> Option<Call> {
         let course = self.courses.get(&key)?;
         let batch = Batch::new(Arc::clone(&course.group), course.asked().to_vec()).ok()?;
-        let (attempt, waited) = (course.failures.count, now.saturating_sub(course.since));
+        let (attempt, waited) = (course.failures.count(), now.saturating_sub(course.since));
         for id in batch.ids() {
             if let Some(flight) = self.flights.get_mut(id) {
                 flight.phase = Phase::Called;

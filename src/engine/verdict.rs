@@ -127,8 +127,7 @@ impl Engine {
     ) {
         for id in &asked {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.history.refusals = flight.history.refusals.saturating_add(1);
-                flight.history.first_failure.get_or_insert(now);
+                flight.history.refuse(now);
             }
         }
         if self.confirms(key, &asked, refusal) {
@@ -211,8 +210,7 @@ impl Engine {
     fn failed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
         for id in asked {
             if let Some(flight) = self.flights.get_mut(id) {
-                flight.history.failures.add(now);
-                flight.history.first_failure.get_or_insert(now);
+                flight.history.fail(now);
             }
         }
         self.try_again_later(key, evidence, now);

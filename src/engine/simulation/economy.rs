@@ -119,6 +119,20 @@ fn an_id_that_never_was_the_accounts_is_not_released_by_being_unlisted() {
 }
 
 #[test]
+fn a_few_ids_that_are_not_listed_are_called_one_by_one_so_that_each_is_judged_by_itself() {
+    let ids = ["g0", "f1", "g2", "i3", "i4"].map(str::to_owned);
+    let mut engine = engine(EngineSettings { read_back: true, ..settings() });
+    let mut api = Api::new(true, Faults::NONE);
+    engine.admit(NewJob { redelivered: true, ..fresh("ecs", ids) }, Duration::ZERO);
+    let finished = drive(&mut engine, &mut api, &mut fastrand::Rng::with_seed(1)).remove(0);
+    println!("three of five not listed: {} query and {} calls", api.queries, api.calls);
+    assert_eq!((api.calls, api.queries), (5, 1), "the refused one, one for those that are there, three single ones");
+    let outcomes: Vec<_> = finished.outcomes.iter().map(|(_, outcome)| (outcome.outcome, outcome.presumed)).collect();
+    let (released, gone) = ((Outcome::Released, false), (Outcome::Released, true));
+    assert_eq!(outcomes, [gone, (Outcome::Rejected, false), gone, released, released]);
+}
+
+#[test]
 fn a_listing_that_is_empty_by_mistake_releases_nothing_that_a_call_does_not() {
     let blind = Faults { blind: 1000, ..Faults::NONE };
     let (calls, queries, finished) = after_a_lost_answer(one_batch("i", 100, 0), true, LOST, blind);

@@ -1,15 +1,9 @@
 //! What an outcome, and a postponed job, may say, given what the world knows of the ids.
 //!
 //! One wrong outcome is let pass, the gap that `read_back` speaks of: another account's id counts as released if it was
-//! called together with ids that are gone, none of the batch is listed, and the API named "gone" first. The other half of
+//! called together with more than a few ids that are gone, none of the batch is listed, and the API named "gone" first. The other half of
 //! that gap, a listing that is empty by mistake while one id of the batch is gone, is not played here: who sets `read_back`
 //! vouches for the listing.
-//!
-//! Not demanded, because it does not hold yet: that every call in vain is counted as an attempt of each id that waited for
-//! it. In rare worlds (seed 245 is one) an id leaves parked although a call of it failed or was refused.
-
-use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::run::{Admitted, Run};
 use super::world::{is_foreign, is_unlisted};
@@ -18,7 +12,7 @@ use crate::engine::{JobKey, PostponedJob};
 
 impl Run {
     pub(super) fn check_outcome(&self, job: &Admitted, open: &Open, id: &InstanceId, outcome: &InstanceOutcome) {
-        let shared = self.wanted_by.get(id).map_or(0, HashSet::len) > 1;
+        let shared = self.notes.is_shared(id);
         // A call of ours took it after this delivery came and before it gave up waiting.
         let ours = self
             .api
@@ -30,8 +24,8 @@ impl Run {
         match outcome.outcome {
             Outcome::Released if code == Some("NotListed") => {
                 assert!(outcome.presumed && self.engine.settings.read_back, "{id} was read back: {outcome:?}");
-                assert!(self.ever_unknown.contains(id), "{id} is judged by its absence, and no call was unknown");
-                let gap = is_foreign(id) && self.beside_gone.contains(id);
+                assert!(self.notes.ever_unknown(id), "{id} is judged by its absence, and no call was unknown");
+                let gap = is_foreign(id) && self.notes.beside_gone(id, &job.group);
                 assert!(self.api.is_gone(id) || gap, "{id} is presumed to be released and is there");
             }
             Outcome::Released | Outcome::AlreadyGone => {
@@ -58,8 +52,6 @@ impl Run {
                 // What a guard stopped, or the API refuses without a word of what an earlier call did.
                 Some("Protected" | "NotAfter") => assert!(suspect || outcome.suspect, "{id}: {outcome:?}"),
                 Some("Strange" | "ProductNotSupported") if outcome.suspect => {}
-                // A search that spent its budget for nothing counts as failed, and is not to be seen from here.
-                Some("ResourceNotExists" | "InvalidOwner" | "Strange") => {}
                 _ => self.check_given_up(job, open, id, outcome),
             },
         }
@@ -72,9 +64,7 @@ impl Run {
     /// Who is given up on has been tried as often, or as long, as the settings say.
     fn check_given_up(&self, job: &Admitted, open: &Open, id: &InstanceId, outcome: &InstanceOutcome) {
         let settings = &self.engine.settings;
-        let strikes = self.strikes.get(&(id.clone(), Arc::clone(&job.group)));
-        let here = strikes.into_iter().flatten().filter(|at| **at >= job.at).count();
-        let attempts = open.attempts as usize + here;
+        let attempts = open.attempts as usize + self.notes.strikes(id, &job.group, job.at);
         let age = open.age.unwrap_or_default() + (self.now - job.at);
         let often = attempts >= settings.max_attempts as usize;
         assert!(often || age >= settings.max_age, "{id} after {attempts} attempts in {age:?}: {outcome:?}");
@@ -102,12 +92,12 @@ impl Run {
     /// What is known of an open id only grows. Whether a call of it failed in this delivery.
     fn check_open(&self, job: &Admitted, key: JobKey, id: &InstanceId, before: &Open, after: &Open) -> bool {
         let settings = &self.engine.settings;
-        let here = (id.clone(), key);
-        let unknown = self.unknown_for.contains(&here);
+        let unknown = self.notes.unknown_for(id, key);
         assert!(!unknown || after.doubt == Doubt::Unknown, "{id} leaves as {after:?}");
         assert!(after.attempts >= before.attempts && after.doubt >= before.doubt, "{id}: {before:?} became {after:?}");
         if after.attempts == before.attempts {
             assert_eq!(before.age, after.age, "{id} has aged though nothing failed");
+            assert!(!self.notes.tried_for(id, key), "{id} was in a call in vain, and nobody counts it");
         } else {
             let most = self.now - job.first_at - job.parked;
             assert!(after.age.is_some_and(|age| age <= most), "{id}: {after:?} in {most:?} that count");

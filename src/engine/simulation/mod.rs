@@ -6,6 +6,7 @@
 mod economy;
 mod judge;
 mod ladder;
+mod notes;
 mod outage;
 mod run;
 mod world;

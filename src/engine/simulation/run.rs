@@ -5,18 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Api, Faults, Talk, is_foreign};
+use super::notes::Notes;
+use super::world::{Api, Faults, Talk};
 use super::{engine, group};
-use crate::contract::{Batch, Doubt, GroupKey, InstanceId, Open, Place, Refusal, Verdict};
-use crate::engine::{
-    CALL_PATIENCE, Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob,
-};
+use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place};
+use crate::engine::{CALL_PATIENCE, Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
 
 /// How long a step lasts at most.
 const STEP: Duration = Duration::from_millis(40);
-
-/// An id, and a delivery that waits for it.
-type Claim = (InstanceId, JobKey);
 
 /// One delivery of a job.
 #[derive(Debug, Clone)]
@@ -50,24 +46,7 @@ pub(super) struct Run {
     /// How many results each job must still get: one, and another for each time that it came twice.
     owed: Vec<u32>,
     under_way: Vec<Call>,
-    /// When a call with an id last ended.
-    last_call: HashMap<InstanceId, Moment>,
-    /// Ids that a call of unknown fate carried, and that have no outcome since.
-    unknown: HashSet<InstanceId>,
-    /// Ids that a call of unknown fate ever carried, as far as anybody told the engine.
-    pub ever_unknown: HashSet<InstanceId>,
-    /// Ids of deliveries that waited for them while a call was of unknown fate.
-    pub unknown_for: HashSet<Claim>,
-    /// All that a course ever carried.
-    carried: HashMap<CallKey, HashSet<InstanceId>>,
-    /// When a call failed, or was refused, of a course that had carried an id.
-    pub strikes: HashMap<(InstanceId, Arc<GroupKey>), Vec<Moment>>,
-    /// Another account's ids that the API once called "gone" (which is remembered) together with ids that are, none of them listed.
-    pub beside_gone: HashSet<InstanceId>,
-    /// The groups in which anyone ever asked for an id.
-    pub wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
-    /// The deliveries that ever asked for an id, finished ones too.
-    claims: HashMap<InstanceId, Vec<JobKey>>,
+    pub notes: Notes,
     pub finished: usize,
     pub postponed_after_failures: u64,
     pub parked: u64,
@@ -117,15 +96,7 @@ impl Run {
             retrying: Vec::new(),
             owed: Vec::new(),
             under_way: Vec::new(),
-            last_call: HashMap::new(),
-            unknown: HashSet::new(),
-            ever_unknown: HashSet::new(),
-            unknown_for: HashSet::new(),
-            carried: HashMap::new(),
-            strikes: HashMap::new(),
-            beside_gone: HashSet::new(),
-            wanted_by: HashMap::new(),
-            claims: HashMap::new(),
+            notes: Notes::default(),
             finished: 0,
             postponed_after_failures: 0,
             parked: 0,
@@ -174,12 +145,6 @@ impl Run {
 
     fn admit(&mut self, admitted: Admitted) {
         let admitted = Admitted { at: self.now, held_until: self.now + self.max_hold, ..admitted };
-        let open = || admitted.places.iter().filter(|(_, place)| place.open().is_some()).map(|(id, _)| id.clone());
-        if !admitted.dry_run {
-            for id in open() {
-                self.wanted_by.entry(id).or_default().insert(Arc::clone(&admitted.group));
-            }
-        }
         let key = self.engine.admit(
             NewJob {
                 group: Arc::clone(&admitted.group),
@@ -191,12 +156,7 @@ impl Run {
             },
             self.now,
         );
-        for id in open() {
-            self.claims.entry(id).or_default().push(key);
-        }
-        let unknown = |open: &Open| admitted.redelivered || open.doubt == Doubt::Unknown;
-        let told = admitted.places.iter().filter(|(_, place)| place.open().is_some_and(unknown));
-        self.ever_unknown.extend(told.map(|(id, _)| id.clone()));
+        self.notes.admitted(key, &admitted);
         assert!(self.jobs.insert(key, admitted).is_none(), "a key was used twice");
         self.collect();
     }
@@ -229,7 +189,7 @@ impl Run {
         for job in self.jobs.values().filter(|job| self.now > job.held_until + CALL_PATIENCE) {
             let in_a_call = |id: &InstanceId| self.under_way.iter().any(|call| call.batch.ids().contains(id));
             let just_was =
-                |id: &InstanceId| self.last_call.get(id).is_some_and(|at| *at + CALL_PATIENCE + STEP >= self.now);
+                |id: &InstanceId| self.notes.last_call(id).is_some_and(|at| at + CALL_PATIENCE + STEP >= self.now);
             let excused = job.places.iter().any(|(id, _)| in_a_call(id) || just_was(id));
             assert!(excused, "a job is held too long: {job:?}");
         }
@@ -256,17 +216,17 @@ impl Run {
         }
         let called_before =
             |id: &InstanceId| self.engine.flights.get(id).is_some_and(|flight| flight.history.calls > 1);
-        let suspect = call.batch.ids().iter().any(|id| self.unknown.contains(id) && called_before(id));
+        let suspect = call.batch.ids().iter().any(|id| self.notes.is_unknown(id) && called_before(id));
         assert!(!suspect || call.batch.ids().iter().all(called_before), "a suspect met a fresh id");
         let flights = &self.engine.flights;
         let apart = |id: &InstanceId| flights.get(id).is_some_and(|flight| flight.apart);
         let told = call.batch.ids().iter().filter(|id| apart(id)).count();
         let fresh = call.batch.ids().iter().any(|id| !apart(id) && !called_before(id));
         assert!(told == 0 || !fresh, "a told suspect met a fresh id");
-        self.carried.entry(call.key).or_default().extend(call.batch.ids().iter().cloned());
+        self.notes.sealed(&call, &self.engine);
         for id in call.batch.ids() {
             assert!(!id.as_str().starts_with('p'), "the protected {id} was called");
-            let live = self.claims[id].iter().filter_map(|key| self.jobs.get(key)).any(|job| {
+            let live = self.notes.claims(id).iter().filter_map(|key| self.jobs.get(key)).any(|job| {
                 let late = job.held_until <= self.now || job.expires_at.is_some_and(|at| at <= self.now);
                 !job.dry_run && !late && job.group == *call.batch.group()
             });
@@ -287,48 +247,9 @@ impl Run {
             return;
         }
         let verdict = self.api.call(&call.batch, &mut self.random, self.now);
-        let ids = call.batch.ids();
-        self.last_call.extend(ids.iter().map(|id| (id.clone(), self.now)));
-        self.note(call.key, &call.batch, &verdict);
-        match &verdict {
-            Verdict::Unknown(_) => {
-                self.unknown.extend(ids.iter().cloned());
-                self.ever_unknown.extend(ids.iter().cloned());
-            }
-            _ if ids.len() == 1 => drop(self.unknown.remove(&ids[0])),
-            _ => {}
-        }
+        self.notes.answered(&call, &verdict, true, &self.api, &self.engine, self.now);
         self.engine.verdict(call.key, &verdict, self.now);
-        self.forget_landed();
-    }
-
-    /// The deliveries that wait for ids of a batch.
-    fn waiting_for(&self, batch: &Batch) -> HashSet<Claim> {
-        let waiters = |id: &InstanceId| self.engine.flights.get(id).into_iter().flat_map(|flight| &flight.waiters);
-        batch.ids().iter().flat_map(|id| waiters(id).map(|waiter| (id.clone(), waiter.job))).collect()
-    }
-
-    /// Notes what the judge must know of a verdict.
-    fn note(&mut self, key: CallKey, batch: &Batch, verdict: &Verdict) {
-        let of = |id: &InstanceId| (id.clone(), Arc::clone(batch.group()));
-        if !matches!(verdict, Verdict::Released(_) | Verdict::Throttled(_)) {
-            for id in &self.carried[&key] {
-                self.strikes.entry(of(id)).or_default().push(self.now);
-            }
-        }
-        if let Verdict::Unknown(_) = verdict {
-            self.unknown_for.extend(self.waiting_for(batch));
-        }
-        let api = &self.api;
-        let all_unlisted = batch.ids().iter().all(|id| api.is_gone(id) || is_foreign(id));
-        if let (Verdict::Refused(Refusal::Gone, _), true) = (verdict, all_unlisted) {
-            self.beside_gone.extend(batch.ids().iter().filter(|id| is_foreign(id)).cloned());
-        }
-    }
-
-    fn forget_landed(&mut self) {
-        let engine = &self.engine;
-        self.unknown.retain(|id| engine.flights.contains_key(id));
+        self.notes.forget_landed(&self.engine);
     }
 
     /// The connection is gone: every job comes again, as the same delivery to a worker that may be us.
@@ -339,7 +260,7 @@ impl Run {
             false => self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect(),
         };
         self.engine.forget(&keys, self.now);
-        self.forget_landed();
+        self.notes.forget_landed(&self.engine);
         for key in keys {
             let job = self.jobs.remove(&key).expect("a job that was never admitted was withdrawn");
             self.admit(Admitted { redelivered: true, ..job });
@@ -351,17 +272,12 @@ impl Run {
         self.collect();
         let keys: Vec<_> = self.jobs.keys().copied().collect::<BTreeSet<_>>().into_iter().collect();
         for call in self.under_way.iter().filter(|call| call.kind != CallKind::ReadBack) {
-            self.ever_unknown.extend(call.batch.ids().iter().cloned());
-            let of = |id: &InstanceId| (id.clone(), Arc::clone(call.batch.group()));
-            self.unknown_for.extend(self.waiting_for(&call.batch));
-            for id in call.batch.ids() {
-                self.strikes.entry(of(id)).or_default().push(self.now);
-            }
+            self.notes.abandoned(call, &self.engine, self.now);
         }
         self.engine.abandon(&keys, self.now);
         self.collect();
         assert!(self.jobs.is_empty(), "a job was not let go of");
-        self.forget_landed();
+        self.notes.forget_landed(&self.engine);
     }
 
     fn collect(&mut self) {
