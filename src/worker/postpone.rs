@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn whoever_waits_for_its_account_comes_back_soon_after_it_may_be_mended() {
         let retry = RetrySettings::default();
-        let held = |minutes| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, &retry);
+        let held = |minutes: u64| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, &retry);
         assert_eq!([0, 1, 3, 4, 39, 40, 9000].map(held), [0, 0, 0, 1, 1, 2, 2]);
     }
 }

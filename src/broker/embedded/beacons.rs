@@ -23,8 +23,6 @@ pub async fn take_part(connection: Connection, mut ends: Ends) {
     let (mut heard, mut comes) = (0, true);
     loop {
         let outcome = tokio::select! {
-            // The first look comes before the first word: nobody else's is older.
-            biased;
             _ = look.tick() => connection.run(move |store| hear(store, heard)).await.map(|beacons| {
                 if std::mem::take(&mut comes) && beacons.iter().all(|beacon| beacon.left) {
                     ends.pass_on(Heard::Nobody);
@@ -34,7 +32,8 @@ pub async fn take_part(connection: Connection, mut ends: Ends) {
                     ends.pass_on(Heard::Beacon(body));
                 }
             }),
-            beacon = ends.next() => match beacon {
+            // A first look comes before the first word, which would be taken for another's.
+            beacon = ends.next(), if !comes => match beacon {
                 Some(beacon) => connection.run(move |store| tell(store, me, &beacon)).await,
                 None => {
                     if let Err(error) = connection.run(move |store| store.write(|file| statements::leave(file, me))).await {
