@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de};
 
-use super::{AccountName, GroupKey, InstanceId, JobId, RenewStatus, SubscriptionType, Token};
+use super::{AccountName, GroupKey, InstanceId, JobId, Priority, RenewStatus, SubscriptionType, Token};
 
 /// AMQP's `type` of a job.
 pub const KIND: &str = "release.job.v1";
@@ -23,6 +23,7 @@ pub struct Job {
     pub suspects: HashSet<InstanceId>,
     pub dry_run: bool,
     pub not_after: Option<Timestamp>,
+    pub priority: Priority,
     pub labels: BTreeMap<String, String>,
 }
 
@@ -78,6 +79,8 @@ pub(super) struct Wire {
     dry_run: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_after: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Priority::is_normal")]
+    priority: Priority,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +136,7 @@ impl Job {
             suspects: suspects.into_iter().collect(),
             dry_run: wire.dry_run.unwrap_or(false),
             not_after: wire.not_after,
+            priority: wire.priority,
             labels,
             ids,
         })
@@ -156,6 +160,7 @@ impl Job {
             account: Some(group.account.clone()),
             dry_run: self.dry_run.then_some(true),
             not_after: self.not_after,
+            priority: self.priority,
             labels: (!self.labels.is_empty()).then(|| self.labels.clone()),
             suspect_ids: (!suspects.is_empty()).then(|| suspects.to_vec()),
         }
@@ -288,7 +293,7 @@ mod tests {
     fn a_job_survives_being_written_and_read_again() {
         let body = br#"{"JobId":"a","ProductCode":"ecs","SubscriptionType":"Subscription","InstanceIds":["i-1","i-2"],
             "ProductType":"t","Region":"cn-hangzhou","RenewStatus":"NotRenewal","Account":"vno","DryRun":true,
-            "NotAfter":"2030-01-01T00:00:00Z","Labels":{"team":"x"},"SuspectIds":["i-2"]}"#;
+            "NotAfter":"2030-01-01T00:00:00Z","Priority":"high","Labels":{"team":"x"},"SuspectIds":["i-2"]}"#;
         let job = Job::parse(body, None).unwrap();
         let again = Job::parse(&job.to_body(), None).unwrap();
         assert_eq!(format!("{job:?}"), format!("{again:?}"));
@@ -315,6 +320,11 @@ mod tests {
             (ok(r#","RenewStatus":"Renew""#), "RenewStatus: "),
             (ok(r#","NotAfter":"tomorrow""#), "NotAfter: "),
             (ok(r#","Account":"No Such""#), "Account: "),
+            (
+                ok(r#","Priority":"urgent""#),
+                "Priority: unknown variant `urgent`, expected one of `high`, `normal`, `low`",
+            ),
+            (ok(r#","Priority":null"#), "Priority: "),
             (ok(r#","JobId":"""#), "JobId: "),
             (ok(r#","Labels":{"":"x"}"#), "Labels."),
             (ok(r#","Labels":{"a":1}"#), "Labels.a: "),

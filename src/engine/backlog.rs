@@ -2,10 +2,14 @@
 //!
 //! Two kinds of lot wait: a pool of ids that may share a batch, and a course (a batch that was called before) that is due
 //! again.
-//! Full lots go first, oldest first; part-filled ones go when no full one waits, or once they waited `max_wait`, with at
-//! most every n-th permit.
+//! Full lots go first, in the order of their turns; part-filled ones go when no full one waits, or once they waited
+//! `max_wait`, with at most every n-th permit.
+//!
+//! A turn is when a job first came, and later by a head start for each step that its priority is below the highest. So
+//! whoever comes later than that never goes before an id, whatever its priority: nobody waits for ever. A pool, and a
+//! batch, has the turn of its best id.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,11 +66,29 @@ pub(super) enum Lot {
     Pool(PoolKey),
 }
 
+/// An id that waits in a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub id: InstanceId,
+    /// Since when, in this process.
+    pub since: Moment,
+    pub turn: Moment,
+}
+
 #[derive(Debug, Default)]
 struct Pool {
-    ids: VecDeque<(InstanceId, Moment)>,
-    /// Where the pool stands in the order: full or not, and since when its oldest id waits.
+    /// By their turns; of equal ones the first that came goes first.
+    ids: BTreeMap<(Moment, u64), (InstanceId, Moment)>,
+    /// Where the pool stands in the order: full or not, and its turn.
     place: Option<(bool, Moment)>,
+}
+
+/// A lot that is not full.
+#[derive(Debug, Clone, Copy)]
+struct PartFilled {
+    since: Moment,
+    /// From when on it may leave: a pool lingers, a course need not.
+    leaves_at: Moment,
 }
 
 #[derive(Debug)]
@@ -74,11 +96,13 @@ pub(super) struct Backlog {
     linger: Duration,
     max_wait: Duration,
     overdue_share: u32,
+    pushed: u64,
     pools: HashMap<PoolKey, Pool>,
-    full: BTreeSet<(Moment, Lot)>,
-    part_filled: BTreeSet<(Moment, Lot)>,
-    /// Part-filled courses stand in `part_filled` too; they need not linger.
-    part_filled_courses: BTreeSet<(Moment, CallKey)>,
+    /// Where a due course stands: full or not, and its turn.
+    courses: HashMap<CallKey, (bool, Moment)>,
+    /// Full lots by their turns, with how long they wait.
+    full: BTreeMap<(Moment, Lot), Moment>,
+    part_filled: BTreeMap<(Moment, Lot), PartFilled>,
     permits_since_overdue: u32,
 }
 
@@ -88,129 +112,142 @@ impl Backlog {
             linger,
             max_wait,
             overdue_share,
+            pushed: 0,
             pools: HashMap::new(),
-            full: BTreeSet::new(),
-            part_filled: BTreeSet::new(),
-            part_filled_courses: BTreeSet::new(),
+            courses: HashMap::new(),
+            full: BTreeMap::new(),
+            part_filled: BTreeMap::new(),
             permits_since_overdue: 0,
         }
     }
 
     /// Adds an id to a pool.
-    pub fn push(&mut self, key: &PoolKey, id: InstanceId, now: Moment) {
+    pub fn push(&mut self, key: &PoolKey, Waiting { id, since, turn }: Waiting) {
         let pool = match self.pools.get_mut(key) {
             Some(pool) => pool,
             None => self.pools.entry(key.clone()).or_default(),
         };
-        pool.ids.push_back((id, now));
-        if matches!(pool.ids.len(), 1 | MAX_IDS_PER_CALL) {
+        self.pushed += 1;
+        pool.ids.insert((turn, self.pushed), (id, since));
+        let first = pool.place.is_none_or(|(_, best)| turn < best);
+        if first || pool.ids.len() == MAX_IDS_PER_CALL {
             self.reorder(key);
         }
     }
 
-    /// Takes the oldest id of a pool.
-    pub fn pop(&mut self, key: &PoolKey) -> Option<(InstanceId, Moment)> {
-        self.pools.get_mut(key)?.ids.pop_front()
+    /// Takes the id out of a pool whose turn it is.
+    pub fn pop(&mut self, key: &PoolKey) -> Option<Waiting> {
+        let ((turn, _), (id, since)) = self.pools.get_mut(key)?.ids.pop_first()?;
+        Some(Waiting { id, since, turn })
+    }
+
+    /// Gives ids of a pool a better turn, because somebody wants them sooner.
+    pub fn hasten(&mut self, key: &PoolKey, ids: &HashSet<InstanceId>, turn: Moment) {
+        let Some(pool) = self.pools.get_mut(key) else { return };
+        let places: Vec<_> = pool.ids.iter().filter(|(_, (id, _))| ids.contains(id)).map(|(place, _)| *place).collect();
+        for place in places {
+            if let Some(waiting) = pool.ids.remove(&place) {
+                pool.ids.insert((turn.min(place.0), place.1), waiting);
+            }
+        }
+        self.reorder(key);
     }
 
     /// Puts a pool in its place again after ids were taken out; forgets it when it is empty.
     pub fn reorder(&mut self, key: &PoolKey) {
         let Some(pool) = self.pools.get_mut(key) else { return };
         let lot = Lot::Pool(key.clone());
-        if let Some((full, since)) = pool.place.take() {
-            if full { &mut self.full } else { &mut self.part_filled }.remove(&(since, lot.clone()));
+        if let Some((full, turn)) = pool.place.take() {
+            let place = (turn, lot.clone());
+            let _ = if full { self.full.remove(&place).is_some() } else { self.part_filled.remove(&place).is_some() };
         }
-        match pool.ids.front() {
-            None => drop(self.pools.remove(key)),
-            Some((_, since)) => {
-                let (full, since) = (pool.ids.len() >= MAX_IDS_PER_CALL, *since);
-                pool.place = Some((full, since));
-                if full { &mut self.full } else { &mut self.part_filled }.insert((since, lot));
-            }
+        let Some(((turn, _), (_, since))) = pool.ids.first_key_value() else {
+            self.pools.remove(key);
+            return;
+        };
+        let full = pool.ids.len() >= MAX_IDS_PER_CALL;
+        pool.place = Some((full, *turn));
+        if full {
+            self.full.insert((*turn, lot), *since);
+        } else {
+            let since = pool.ids.values().map(|(_, since)| *since).min().unwrap_or(*since);
+            self.part_filled.insert((*turn, lot), PartFilled { since, leaves_at: since + self.linger });
         }
     }
 
     /// Takes the ids out of a pool that nobody wants any more.
     pub fn sweep(&mut self, key: &PoolKey, wanted: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
         let Some(pool) = self.pools.get_mut(key) else { return Vec::new() };
-        let (kept, unwanted): (Vec<_>, Vec<_>) = pool.ids.drain(..).partition(|(id, _)| wanted(id));
-        pool.ids = kept.into();
+        let (kept, unwanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut pool.ids).into_iter().partition(|(_, (id, _))| wanted(id));
+        pool.ids = kept;
         self.reorder(key);
-        unwanted.into_iter().map(|(id, _)| id).collect()
+        unwanted.into_values().map(|(id, _)| id).collect()
     }
 
     /// A course is due: its next call carries `size` ids, the oldest of which waits since `since`.
-    pub fn push_course(&mut self, key: CallKey, since: Moment, size: usize) {
-        if size >= MAX_IDS_PER_CALL {
-            self.full.insert((since, Lot::Course(key)));
+    pub fn push_course(&mut self, key: CallKey, since: Moment, turn: Moment, size: usize) {
+        let full = size >= MAX_IDS_PER_CALL;
+        self.courses.insert(key, (full, turn));
+        if full {
+            self.full.insert((turn, Lot::Course(key)), since);
         } else {
-            self.part_filled.insert((since, Lot::Course(key)));
-            self.part_filled_courses.insert((since, key));
+            self.part_filled.insert((turn, Lot::Course(key)), PartFilled { since, leaves_at: Moment::ZERO });
         }
+    }
+
+    /// Takes a course out, if it waits here.
+    pub fn withdraw(&mut self, key: CallKey) {
+        let Some((full, turn)) = self.courses.remove(&key) else { return };
+        let place = (turn, Lot::Course(key));
+        let _ = if full { self.full.remove(&place).is_some() } else { self.part_filled.remove(&place).is_some() };
     }
 
     /// Whether a permit would be spent now. `idle`: no call is under way.
     pub fn ready(&self, now: Moment, idle: bool) -> bool {
-        !self.full.is_empty()
-            || !self.part_filled_courses.is_empty()
-            || self.part_filled.first().is_some_and(|(since, _)| idle || *since + self.linger <= now)
+        !self.full.is_empty() || self.part_filled.values().any(|lot| idle || lot.leaves_at <= now)
     }
 
     /// When a lot that is not ready now will be, if only time is missing.
     pub fn ready_at(&self) -> Option<Moment> {
-        self.part_filled.first().map(|(since, _)| *since + self.linger)
+        self.part_filled.values().map(|lot| lot.leaves_at).min()
     }
 
     /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `reorder`. The reason is a pool's: what
     /// a course is called for it knows itself.
     pub fn choose(&mut self, now: Moment, idle: bool) -> Option<(Lot, SealReason)> {
-        let oldest_part = self.part_filled.first();
-        let overdue = oldest_part.is_some_and(|(since, _)| *since + self.max_wait <= now);
         self.permits_since_overdue = self.permits_since_overdue.saturating_add(1);
-        if let Some((since, lot)) = self.full.first().cloned()
-            && !(overdue && self.permits_since_overdue >= self.overdue_share)
-        {
-            self.take(since, &lot);
-            return Some((lot, SealReason::Full));
-        }
-        let (since, lot) = match oldest_part {
-            Some((since, lot)) if idle || *since + self.linger <= now => (*since, lot.clone()),
-            _ => {
-                let (since, key) = self.part_filled_courses.first().copied()?;
-                (since, Lot::Course(key))
+        let full = self.full.first_key_value().map(|((_, lot), _)| lot.clone());
+        let part_filled = |may_go: &dyn Fn(&PartFilled) -> bool| {
+            let found = self.part_filled.iter().find(|(_, one)| may_go(one));
+            found.map(|((_, lot), one)| (lot.clone(), one.leaves_at))
+        };
+        let overdue = part_filled(&|one| one.since + self.max_wait <= now);
+        let chosen = match (full, overdue) {
+            (Some(_), Some((lot, _))) if self.permits_since_overdue >= self.overdue_share => (lot, SealReason::Overdue),
+            (Some(lot), _) => (lot, SealReason::Full),
+            (None, _) => {
+                let (lot, leaves_at) = part_filled(&|one| idle || one.leaves_at <= now)?;
+                (lot, if leaves_at <= now { SealReason::Linger } else { SealReason::Idle })
             }
         };
-        let reason = if overdue {
-            SealReason::Overdue
-        } else if since + self.linger <= now {
-            SealReason::Linger
-        } else {
-            SealReason::Idle
-        };
-        self.permits_since_overdue = 0;
-        self.take(since, &lot);
-        Some((lot, reason))
-    }
-
-    fn take(&mut self, since: Moment, lot: &Lot) {
-        if let Lot::Course(key) = lot {
-            self.full.remove(&(since, lot.clone()));
-            self.part_filled.remove(&(since, lot.clone()));
-            self.part_filled_courses.remove(&(since, *key));
+        if chosen.1 != SealReason::Full {
+            self.permits_since_overdue = 0;
         }
+        if let Lot::Course(key) = chosen.0 {
+            self.withdraw(key);
+        }
+        Some(chosen)
     }
 
     /// The calls that everything here is worth, if it left now.
     pub fn calls(&self) -> usize {
         let pools: usize = self.pools.values().map(|pool| pool.ids.len().div_ceil(MAX_IDS_PER_CALL)).sum();
-        let full_courses = self.full.iter().filter(|(_, lot)| matches!(lot, Lot::Course(_))).count();
-        pools + full_courses + self.part_filled_courses.len()
+        pools + self.courses.len()
     }
 
-    /// Since when the oldest fresh id or due course waits.
+    /// Since when the oldest id or due course waits.
     pub fn oldest(&self) -> Option<Moment> {
-        let full = self.full.first().map(|(since, _)| *since);
-        let part = self.part_filled.first().map(|(since, _)| *since);
-        full.into_iter().chain(part).min()
+        self.full.values().copied().chain(self.part_filled.values().map(|lot| lot.since)).min()
     }
 }

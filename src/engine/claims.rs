@@ -3,31 +3,44 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::backlog::PoolKey;
-use super::course::{CallKey, Course};
+use super::backlog::{PoolKey, Waiting};
+use super::course::{CallKey, Course, Order, Reading};
 use super::flight::{Flight, History, Phase, Waiter};
 use super::ledger::Late;
-use super::{CALL_PATIENCE, Engine, JobKey, Moment};
+use super::{Engine, JobKey, Moment};
 use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome};
 
 impl Engine {
-    /// `doubt` is what the job knows of the id; of a told suspect it knows for itself.
-    pub(super) fn join(&mut self, pool: &PoolKey, id: InstanceId, waiter: Waiter, doubt: Doubt, now: Moment) {
+    /// `doubt` is what the job knows of the id; of a told suspect it knows for itself. Whether the id waits in a pool where
+    /// this job wants it sooner than anyone before.
+    pub(super) fn join(
+        &mut self,
+        pool: &PoolKey,
+        id: InstanceId,
+        waiter: Waiter,
+        doubt: Doubt,
+        order: Order,
+        now: Moment,
+    ) -> bool {
         let group = &pool.group;
         match self.flights.get_mut(&id) {
             Some(flight) => {
                 flight.history.doubt = flight.history.doubt.max(doubt);
                 flight.apart |= pool.suspects;
-                if flight.group == *group {
-                    flight.waiters.push(waiter.after(&flight.suffered(&self.courses)));
-                } else {
-                    flight.later.push((Arc::clone(group), waiter));
+                if flight.group != *group {
+                    flight.later.push((Arc::clone(group), order, waiter));
+                    return false;
                 }
+                flight.waiters.push(waiter.after(&flight.suffered(&self.courses)));
+                let sooner = order.turn < flight.order.turn;
+                flight.order = flight.order.or_sooner(order);
+                sooner && flight.phase == Phase::Pooled
             }
             None => {
-                let flight = Flight::new(Arc::clone(group), doubt, vec![waiter]);
+                let flight = Flight::new(Arc::clone(group), doubt, order, vec![waiter]);
                 self.flights.insert(id.clone(), Flight { apart: pool.suspects, ..flight });
-                self.backlog.push(pool, id, now);
+                self.backlog.push(pool, Waiting { id, since: now, turn: order.turn });
+                false
             }
         }
     }
@@ -75,14 +88,12 @@ impl Engine {
 
     /// Parts with jobs that are late, but for ids in a call that is under way: its verdict is waited for.
     pub(super) fn part_with_late_jobs(&mut self, now: Moment) {
-        let mut pools = HashSet::new();
+        let mut left = Left::default();
         for job in self.ledger.take_due(now) {
             let Some(late) = self.ledger.late(job, now) else { continue };
-            if self.part_with(job, late, &mut pools, now) {
-                self.ledger.look_again(job, now + CALL_PATIENCE);
-            }
+            self.part_with(job, late, &mut left, now);
         }
-        self.sweep(pools, now);
+        self.sweep(left, now);
     }
 
     /// No call can succeed for now: lets go of every job, with no attempt counted and no age added. Ids in a call that is
@@ -94,36 +105,34 @@ impl Engine {
         if !probing {
             jobs.pop_last();
         }
-        let mut pools = HashSet::new();
+        let mut left = Left::default();
         for job in jobs {
             let late = self.ledger.late(job, now).unwrap_or(Late::Held);
-            self.part_with(job, late, &mut pools, now);
+            self.part_with(job, late, &mut left, now);
         }
-        self.sweep(pools, now);
+        self.sweep(left, now);
     }
 
-    /// A job leaves, but for ids in a call that is under way. Whether there are such.
-    fn part_with(&mut self, job: JobKey, late: Late, pools: &mut HashSet<Arc<GroupKey>>, now: Moment) -> bool {
-        let mut in_a_call = false;
+    /// A job leaves, but for ids in a call that is under way: it is looked at again when their verdict comes.
+    fn part_with(&mut self, job: JobKey, late: Late, left: &mut Left, now: Moment) {
         for id in self.ledger.owed_ids(job) {
             let Some(flight) = self.flights.get_mut(&id) else { continue };
-            if flight.is_deciding(job) {
-                in_a_call = true;
-            } else if let Some((waiter, history)) = leave(flight, job, &self.courses, pools) {
+            if !flight.is_deciding(job)
+                && let Some((waiter, history)) = leave(flight, job, &self.courses, left)
+            {
                 self.part(waiter, late, &history, now);
             }
         }
-        in_a_call
     }
 
     /// Lets go of jobs at once, though calls of theirs may be under way: nobody will hear the verdicts.
     pub fn abandon(&mut self, jobs: &[JobKey], now: Moment) {
-        let mut pools = HashSet::new();
+        let mut left = Left::default();
         for &job in jobs {
             for id in self.ledger.owed_ids(job) {
                 let Some(flight) = self.flights.get_mut(&id) else { continue };
                 let in_a_call = flight.is_deciding(job);
-                if let Some((waiter, mut history)) = leave(flight, job, &self.courses, &mut pools) {
+                if let Some((waiter, mut history)) = leave(flight, job, &self.courses, &mut left) {
                     if in_a_call {
                         history.doubt = Doubt::Unknown;
                         history.fail(now);
@@ -133,31 +142,53 @@ impl Engine {
                 }
             }
         }
-        self.sweep(pools, now);
+        self.sweep(left, now);
     }
 
     /// Lets go of jobs: their deliveries are no longer ours. Calls under way go on; their verdicts serve who is left.
     pub fn forget(&mut self, jobs: &[JobKey], now: Moment) {
-        let mut pools = HashSet::new();
+        let mut left = Left::default();
         for &job in jobs {
             for id in self.ledger.owed_ids(job) {
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    leave(flight, job, &self.courses, &mut pools);
+                    leave(flight, job, &self.courses, &mut left);
                 }
             }
             self.ledger.forget(job);
         }
-        self.sweep(pools, now);
+        self.sweep(left, now);
     }
 
-    /// Removes pooled flights that nobody wants any more.
-    fn sweep(&mut self, pools: HashSet<Arc<GroupKey>>, now: Moment) {
-        for pool in pools.iter().flat_map(|group| [false, true].map(|suspects| PoolKey::new(group, suspects))) {
+    /// Removes pooled flights that nobody wants any more, and courses that carry nothing else: no permit is spent on them.
+    fn sweep(&mut self, left: Left, now: Moment) {
+        for key in left.courses {
+            self.end_if_unwanted(key, now);
+        }
+        for pool in left.pools.iter().flat_map(|group| [false, true].map(|suspects| PoolKey::new(group, suspects))) {
             let flights = &self.flights;
             let wanted = |id: &InstanceId| flights.get(id).is_some_and(|flight| !flight.waiters.is_empty());
             for id in self.backlog.sweep(&pool, wanted) {
                 self.land(&id, now);
             }
+        }
+    }
+
+    /// A course whose ids nobody wants any more is over, unless an answer is on its way to it.
+    pub(super) fn end_if_unwanted(&mut self, key: CallKey, now: Moment) {
+        let Some(course) = self.courses.get(&key) else { return };
+        let open = course.open();
+        let wanted = |id: &InstanceId| {
+            let flight = self.flights.get(id);
+            flight.is_some_and(|flight| flight.phase == Phase::Called || !flight.waiters.is_empty())
+        };
+        if matches!(course.reading, Reading::Asked { .. }) || open.iter().any(wanted) {
+            return;
+        }
+        self.read_backs.remove(&(course.since, key));
+        self.backlog.withdraw(key);
+        self.courses.remove(&key);
+        for id in open {
+            self.land(&id, now);
         }
     }
 
@@ -185,39 +216,53 @@ impl Engine {
     /// A flight is over; the next group that wants the id begins its own.
     pub(super) fn land(&mut self, id: &InstanceId, now: Moment) {
         let Some(flight) = self.flights.remove(id) else { return };
-        let Some((group, _)) = flight.later.first() else { return };
-        let group = Arc::clone(group);
+        let Some((group, order, _)) = flight.later.first() else { return };
+        let (group, mut order) = (Arc::clone(group), *order);
         let doubt = flight.doubt_afterwards();
-        let (same, other) = flight.later.into_iter().partition(|(other, _)| *other == group);
-        let waiters = Vec::into_iter(same).map(|(_, waiter)| waiter).collect();
-        let mut next = Flight::new(Arc::clone(&group), doubt, waiters);
+        let (same, other): (Vec<_>, Vec<_>) = flight.later.into_iter().partition(|(other, ..)| *other == group);
+        let mut waiters = Vec::with_capacity(same.len());
+        for (_, theirs, waiter) in same {
+            order = order.or_sooner(theirs);
+            waiters.push(waiter);
+        }
+        let mut next = Flight::new(Arc::clone(&group), doubt, order, waiters);
         (next.later, next.apart) = (other, flight.apart);
         if flight.history.calls == 0 {
             let pool = PoolKey::new(&group, next.apart);
             self.flights.insert(id.clone(), next);
-            self.backlog.push(&pool, id.clone(), now);
+            self.backlog.push(&pool, Waiting { id: id.clone(), since: now, turn: order.turn });
             return;
         }
         // One of our calls was about this id, so it may be gone: it must not make a batch of fresh ids fail.
         next.phase = Phase::Sealed;
         self.flights.insert(id.clone(), next);
         let key = self.begin_course(&group, vec![id.clone()], now);
-        self.make_ready(key);
+        self.make_ready(key, now);
     }
 }
 
-/// Takes a job's claim back, and notes the pool that may have to be swept for it.
+/// Where ids may stand that nobody wants any more.
+#[derive(Default)]
+struct Left {
+    pools: HashSet<Arc<GroupKey>>,
+    courses: BTreeSet<CallKey>,
+}
+
+/// Takes a job's claim back, and notes what may have to be swept for it.
 fn leave(
     flight: &mut Flight,
     job: JobKey,
     courses: &HashMap<CallKey, Course>,
-    pools: &mut HashSet<Arc<GroupKey>>,
+    left: &mut Left,
 ) -> Option<(Waiter, History)> {
-    let left = flight.leave(job, courses);
-    if flight.waiters.is_empty() && flight.phase == Phase::Pooled {
-        pools.insert(Arc::clone(&flight.group));
+    let claim = flight.leave(job, courses);
+    if flight.waiters.is_empty() {
+        match flight.phase {
+            Phase::Pooled => drop(left.pools.insert(Arc::clone(&flight.group))),
+            Phase::Sealed | Phase::Called => left.courses.extend(flight.course),
+        }
     }
-    left
+    claim
 }
 
 pub(super) fn protected() -> Arc<Evidence> {

@@ -1,6 +1,7 @@
 //! A course: a sealed batch's way through retries, read-backs and splits, until each of its ids has an outcome or leaves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Moment;
 use super::flight::Failures;
@@ -34,11 +35,28 @@ pub(super) enum Reading {
     Unlisted,
 }
 
+/// Where an id, and a course for its best one, stands in the order of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Those with the earlier turn go first.
+    pub turn: Moment,
+    /// How much later than when it came its priority puts that.
+    pub delay: Duration,
+}
+
+impl Order {
+    /// The better of both.
+    pub fn or_sooner(self, other: Self) -> Self {
+        Self { turn: self.turn.min(other.turn), delay: self.delay.min(other.delay) }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Course {
     pub group: Arc<GroupKey>,
     /// Since when the oldest id waits.
     pub since: Moment,
+    pub order: Order,
     pub plan: Plan,
     pub reading: Reading,
     /// Failed calls, and split budgets spent for nothing, since an id of it last had its outcome.
@@ -48,10 +66,11 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub fn new(group: Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> Self {
+    pub fn new(group: Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment, order: Order) -> Self {
         Self {
             group,
             since,
+            order,
             plan: Plan::Whole(ids),
             reading: Reading::Needless,
             failures: Failures::default(),

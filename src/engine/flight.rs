@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::course::{CallKey, Course};
+use super::course::{CallKey, Course, Order};
 use super::{JobKey, Moment};
 use crate::contract::{Doubt, GroupKey};
 
@@ -124,21 +124,23 @@ pub(super) struct Flight {
     pub history: History,
     /// A job told that it is suspect: it must not meet fresh ids.
     pub apart: bool,
+    pub order: Order,
     /// The course that it was sealed into last.
     pub course: Option<CallKey>,
     /// Jobs of the same group: they share the outcome.
     pub waiters: Vec<Waiter>,
     /// Jobs of other groups: they make their own call afterwards.
-    pub later: Vec<(Arc<GroupKey>, Waiter)>,
+    pub later: Vec<(Arc<GroupKey>, Order, Waiter)>,
 }
 
 impl Flight {
-    pub fn new(group: Arc<GroupKey>, doubt: Doubt, waiters: Vec<Waiter>) -> Self {
+    pub fn new(group: Arc<GroupKey>, doubt: Doubt, order: Order, waiters: Vec<Waiter>) -> Self {
         Self {
             group,
             phase: Phase::Pooled,
             history: History::blank(doubt),
             apart: false,
+            order,
             course: None,
             waiters,
             later: Vec::new(),
@@ -162,8 +164,8 @@ impl Flight {
         if let Some(index) = self.waiters.iter().position(|waiter| waiter.job == job) {
             return Some((self.waiters.remove(index), self.suffered(courses)));
         }
-        let index = self.later.iter().position(|(_, waiter)| waiter.job == job)?;
-        let (_, waiter) = self.later.remove(index);
+        let index = self.later.iter().position(|(_, _, waiter)| waiter.job == job)?;
+        let (_, _, waiter) = self.later.remove(index);
         Some((waiter, History::blank(self.doubt_afterwards())))
     }
 

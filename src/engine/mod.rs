@@ -31,7 +31,7 @@ mod split;
 mod verdict;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,15 +42,12 @@ pub use protection::{InvalidProtection, Protection};
 
 use backlog::{Backlog, PoolKey};
 use claims::protected;
-use course::{Course, Reading};
+use course::{Course, Order, Reading};
 use flight::{Flight, History, Waiter};
 use ledger::Ledger;
 use memory::Memory;
 
-use crate::contract::{Batch, Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Open, Outcome, Place};
-
-/// How soon a late job is looked at again whose id is in a call that is under way.
-const CALL_PATIENCE: Duration = Duration::from_secs(1);
+use crate::contract::{Batch, Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Open, Outcome, Place, Priority};
 
 /// Time since the worker's start, as the caller's monotonic clock tells it.
 pub type Moment = Duration;
@@ -65,6 +62,9 @@ pub struct EngineSettings {
     pub linger: Duration,
     /// After which a part-filled batch is served though full ones wait.
     pub max_wait: Duration,
+    /// What each step of priority is worth: a job goes before those of the next lower one that first came up to so much
+    /// earlier.
+    pub head_start: Duration,
     /// While full batches wait, at most every n-th permit goes to an overdue one.
     pub overdue_share: u32,
     /// Calls that one refused batch may cost before it has to wait like a failed one.
@@ -92,6 +92,9 @@ pub struct NewJob {
     pub redelivered: bool,
     /// Answer what would be called, and call nothing.
     pub dry_run: bool,
+    pub priority: Priority,
+    /// When it came for the first time, however often it was postponed since.
+    pub first_came: Moment,
     pub expires_at: Option<Moment>,
     /// When what is still open is postponed, whatever it waits for.
     pub held_until: Option<Moment>,
@@ -154,7 +157,7 @@ pub struct Engine {
     next_course: u64,
     /// Calls whose verdict was about their batch: the API is there and takes the account.
     proper_verdicts: u64,
-    /// How many of them there were when the API last blamed the account for a call of these groups.
+    /// How many of them there had been when the account was last blamed for a group's batch.
     blamed: HashMap<Arc<GroupKey>, u64>,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
@@ -194,8 +197,11 @@ impl Engine {
             .filter_map(|(place, (id, standing))| Some((place, id.clone(), standing.open()?.doubt)))
             .map(|(place, id, told)| (place, id, told.is_suspect(), job.doubt(told)))
             .collect();
-        let NewJob { group, places, dry_run, expires_at, held_until, .. } = job;
+        let NewJob { group, places, dry_run, priority, first_came, expires_at, held_until, .. } = job;
         let [fresh, suspects] = [false, true].map(|suspects| PoolKey::new(&group, suspects));
+        let delay = priority.delay(self.settings.head_start);
+        let order = Order { delay, turn: first_came.min(now) + delay };
+        let mut hastened = HashSet::new();
         let key = self.ledger.open(places, expires_at, held_until, now);
         for (place, id, told, doubt) in open {
             let waiter = Waiter::new(key, place);
@@ -210,8 +216,15 @@ impl Engine {
             {
                 self.ledger.settle(waiter, known, &History::default());
             } else {
-                self.join(if told { &suspects } else { &fresh }, id, waiter, doubt, now);
+                let pool = if told { &suspects } else { &fresh };
+                if self.join(pool, id.clone(), waiter, doubt, order, now) {
+                    hastened.insert(id);
+                }
             }
+        }
+        if !hastened.is_empty() {
+            self.backlog.hasten(&fresh, &hastened, order.turn);
+            self.backlog.hasten(&suspects, &hastened, order.turn);
         }
         key
     }
@@ -227,7 +240,7 @@ impl Engine {
             && at <= now
         {
             self.retries.pop();
-            self.make_ready(key);
+            self.make_ready(key, now);
         }
         self.part_with_late_jobs(now);
     }

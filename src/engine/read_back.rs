@@ -99,14 +99,14 @@ impl Engine {
         let (group, since, failures) = (Arc::clone(&course.group), course.since, course.failures);
         let leaving: HashSet<_> = unlisted.iter().collect();
         course.retain(|id| !leaving.contains(id));
-        self.make_ready(key);
+        self.make_ready(key, now);
         let together = if unlisted.len() > FEW { unlisted.len() } else { 1 };
         for ids in unlisted.chunks(together) {
             let confirming = self.begin_course(&group, ids.to_vec(), since);
             if let Some(course) = self.courses.get_mut(&confirming) {
                 (course.failures, course.reading) = (failures, Reading::Unlisted);
             }
-            self.make_ready(confirming);
+            self.make_ready(confirming, now);
         }
     }
 
@@ -114,7 +114,7 @@ impl Engine {
     fn go_on_unread(&mut self, key: CallKey, guilt: Option<Guilt>, now: Moment) {
         match (guilt, self.courses.get(&key).map(|course| course.asked().to_vec())) {
             (Some(guilt), Some(asked)) => self.judge(key, asked, guilt, now),
-            _ => self.make_ready(key),
+            _ => self.make_ready(key, now),
         }
     }
 

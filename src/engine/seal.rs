@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::backlog::{Lot, PoolKey, SealReason};
-use super::course::{CallKey, Course, Plan, Reading};
+use super::course::{CallKey, Course, Order, Plan, Reading};
 use super::flight::Phase;
 use super::{Call, CallKind, Engine, Moment};
 use crate::contract::{Batch, GroupKey, InstanceId, MAX_IDS_PER_CALL};
@@ -34,17 +35,17 @@ impl Engine {
         let mut ids = Vec::new();
         let mut since = now;
         while ids.len() < MAX_IDS_PER_CALL {
-            let Some((id, arrived)) = self.backlog.pop(pool) else { break };
-            if !self.admissible(&id, now) {
+            let Some(waiting) = self.backlog.pop(pool) else { break };
+            if !self.admissible(&waiting.id, now) {
                 continue;
             }
             // Another job may have told of it since it came.
-            if !pool.suspects && self.flights.get(&id).is_some_and(|flight| flight.apart) {
-                self.backlog.push(&PoolKey::new(&pool.group, true), id, arrived);
+            if !pool.suspects && self.flights.get(&waiting.id).is_some_and(|flight| flight.apart) {
+                self.backlog.push(&PoolKey::new(&pool.group, true), waiting);
                 continue;
             }
-            since = since.min(arrived);
-            ids.push(id);
+            since = since.min(waiting.since);
+            ids.push(waiting.id);
         }
         self.backlog.reorder(pool);
         if ids.is_empty() {
@@ -64,7 +65,7 @@ impl Engine {
         }
         self.courses.get_mut(&key)?.retain(|id| !unwanted.contains(id));
         // What is asked next may be other ids, and they must pass the guards as well.
-        self.make_ready(key);
+        self.make_ready(key, now);
         None
     }
 
@@ -88,19 +89,31 @@ impl Engine {
         Some(Call { key, batch, kind: CallKind::Release { attempt, reason }, waited })
     }
 
-    pub(super) fn make_ready(&mut self, key: CallKey) {
+    /// A course's next question is due.
+    pub(super) fn make_ready(&mut self, key: CallKey, now: Moment) {
         let Some(course) = self.courses.get(&key) else { return };
         match course.reading {
             Reading::Due { .. } => drop(self.read_backs.insert((course.since, key))),
-            _ => self.queue_up(key, course.since),
+            _ => self.queue_up(key, course.order.turn, now),
         }
     }
 
-    /// Puts a course in line behind everything that waits since before the given moment; one with nothing to ask is over.
-    pub(super) fn queue_up(&mut self, key: CallKey, since: Moment) {
-        match self.courses.get(&key).map_or(0, |course| course.asked().len()) {
+    /// Puts a course in line as if it came only now.
+    pub(super) fn queue_up_again(&mut self, key: CallKey, now: Moment) {
+        let Some(course) = self.courses.get(&key) else { return };
+        match course.reading {
+            Reading::Due { .. } => self.make_ready(key, now),
+            _ => self.queue_up(key, now + course.order.delay, now),
+        }
+    }
+
+    /// A course with nothing to ask is over, and so is one that nobody wants.
+    fn queue_up(&mut self, key: CallKey, turn: Moment, now: Moment) {
+        self.end_if_unwanted(key, now);
+        let Some(course) = self.courses.get(&key) else { return };
+        match course.asked().len() {
             0 => drop(self.courses.remove(&key)),
-            size => self.backlog.push_course(key, since, size),
+            size => self.backlog.push_course(key, course.since, turn, size),
         }
     }
 
@@ -108,12 +121,15 @@ impl Engine {
     pub(super) fn begin_course(&mut self, group: &Arc<GroupKey>, ids: Vec<InstanceId>, since: Moment) -> CallKey {
         self.next_course += 1;
         let key = CallKey(self.next_course);
+        let mut order: Option<Order> = None;
         for id in &ids {
             if let Some(flight) = self.flights.get_mut(id) {
                 flight.course = Some(key);
+                order = Some(order.map_or(flight.order, |order| order.or_sooner(flight.order)));
             }
         }
-        self.courses.insert(key, Course::new(Arc::clone(group), ids, since));
+        let order = order.unwrap_or(Order { turn: since, delay: Duration::ZERO });
+        self.courses.insert(key, Course::new(Arc::clone(group), ids, since, order));
         key
     }
 }

@@ -1,5 +1,6 @@
 //! What a verdict means for every id of its batch: an outcome, another try, or a search for the ids at fault.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::course::{CallKey, Plan, Reading};
@@ -8,20 +9,20 @@ use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
 use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
-/// Groups for whose calls the account was blamed, that are remembered.
-const MOST_BLAMED: usize = 1000;
+/// How many groups that the account was blamed for are told apart; beyond that the count begins anew.
+const GROUPS_BLAMED: usize = 10_000;
 
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
-        let Some(asked) = self.call_came_back(key) else { return };
+        let Some(asked) = self.call_came_back(key, now) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
         }
         match verdict {
             Verdict::Released(evidence) => self.released(key, asked, evidence, now),
             // The lane waits, not the batch: neither costs an attempt. Another batch is tried next, lest one hold the lane.
-            Verdict::Throttled(_) => self.queue_up(key, now),
+            Verdict::Throttled(_) => self.queue_up_again(key, now),
             Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
@@ -37,11 +38,11 @@ impl Engine {
     pub fn outage(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
         match verdict {
             Verdict::Transient(_) | Verdict::Unknown(_) => {
-                if let Some(asked) = self.call_came_back(key) {
+                if let Some(asked) = self.call_came_back(key, now) {
                     if let Verdict::Unknown(_) = verdict {
                         self.may_have_landed(key, &asked);
                     }
-                    self.queue_up(key, now);
+                    self.queue_up_again(key, now);
                 }
             }
             Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Account(_) | Verdict::Refused(..) => {
@@ -52,13 +53,20 @@ impl Engine {
     }
 
     /// What a call had asked, if anybody still wants to know.
-    fn call_came_back(&mut self, key: CallKey) -> Option<Vec<InstanceId>> {
+    fn call_came_back(&mut self, key: CallKey, now: Moment) -> Option<Vec<InstanceId>> {
         self.calls_under_way = self.calls_under_way.saturating_sub(1);
         let asked = self.courses.get(&key)?.asked().to_vec();
+        let mut late = BTreeSet::new();
         for id in &asked {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.phase = Phase::Sealed;
+            let Some(flight) = self.flights.get_mut(id) else { continue };
+            flight.phase = Phase::Sealed;
+            // Late ones had to wait for this.
+            for waiter in flight.waiters.iter().filter(|waiter| self.ledger.late(waiter.job, now).is_some()) {
+                late.insert(waiter.job);
             }
+        }
+        for job in late {
+            self.ledger.look_again(job, now);
         }
         Some(asked)
     }
@@ -73,25 +81,27 @@ impl Engine {
         }
     }
 
-    /// Whether the account was blamed for a call of this group before, and calls fared well since: then it is the call that is
-    /// at fault, such as one for a product that the account has no right to release.
+    /// Whether the account was blamed for a batch of this group before, and calls fared well since: then it is the batch that is
+    /// at fault, such as one of a product that the account has no right to release.
     pub fn is_at_fault(&self, group: &GroupKey) -> bool {
         self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
     }
 
-    /// An account at fault is at fault for every batch. Where it is this call after all, it must not stop the lane for ever.
+    /// An account at fault is at fault for every batch. Where it is the batch after all, it must not stop the lane for ever.
+    /// Told by groups, since a batch that is parked comes back as another one; so an account that fails again and again
+    /// costs one batch of each group an attempt.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
         let Some(course) = self.courses.get(&key) else { return };
         let group = Arc::clone(&course.group);
         let at_fault = self.is_at_fault(&group);
-        if self.blamed.len() >= MOST_BLAMED {
+        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&group) {
             self.blamed.clear();
         }
         self.blamed.insert(group, self.proper_verdicts);
         if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
-            self.queue_up(key, now);
+            self.queue_up_again(key, now);
         }
     }
 
@@ -143,7 +153,7 @@ impl Engine {
             && let Some(course) = self.courses.get_mut(&key)
         {
             course.reading = Reading::Due { guilt: Some(guilt), tries: 0 };
-            return self.make_ready(key);
+            return self.make_ready(key, now);
         }
         self.judge(key, asked, guilt, now);
     }
@@ -198,10 +208,10 @@ impl Engine {
             Plan::Split(split) if split.exhausted() && split.asked().is_some() => {
                 split.renew(self.settings.split_budget);
             }
-            _ => return self.make_ready(key),
+            _ => return self.make_ready(key, now),
         }
         if std::mem::take(&mut course.progress) {
-            self.queue_up(key, now);
+            self.queue_up_again(key, now);
         } else {
             self.try_again_later(key, evidence, now);
         }

@@ -92,6 +92,8 @@ impl Bounds<'_> {
             places,
             redelivered,
             dry_run: held.job.dry_run,
+            priority: held.job.priority,
+            first_came: arrival.at.saturating_sub(between(received_at, arrival.on)),
             expires_at,
             held_until: Some(arrival.at + self.settings.max_hold),
         };
@@ -165,7 +167,7 @@ fn remainder(message: &Message, now: Timestamp) -> Result<Work, MalformedJob> {
 }
 
 /// The time from one moment to a later one; none if it is not later.
-fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
 }
 

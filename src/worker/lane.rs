@@ -84,6 +84,8 @@ impl Lane {
         let engine = EngineSettings {
             linger: worker.linger,
             max_wait: worker.max_wait,
+            // Well within the time that a delivery is held, so that the lowest priority has its turn before it would be parked.
+            head_start: worker.max_hold / 4,
             overdue_share: worker.overdue_share,
             split_budget: worker.split_budget,
             attempts_in_process: retry.attempts_in_process,

@@ -81,7 +81,8 @@ impl EmbeddedBroker {
 
     async fn store_some(&self, queue: &'static str, messages: Vec<Message>) -> Result<(), BrokerError> {
         let insert = move |store: &mut Store| {
-            store.write(|file| messages.iter().try_for_each(|message| statements::insert(file, queue, message)))
+            let now = store::now();
+            store.write(|file| messages.iter().try_for_each(|message| statements::insert(file, queue, message, now)))
         };
         self.connection.run(insert).await?;
         self.news.send_replace(());

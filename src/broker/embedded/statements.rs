@@ -1,20 +1,36 @@
 //! The SQL, a function each. It must not know when a statement is due, nor what belongs in one transaction (`turn`).
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::properties;
-use crate::contract::{JOBS, Message};
+use super::turn::millis;
+use crate::contract::{JOBS, Message, Priority};
+
+/// What each step of priority is worth: longer than a queue should ever be, so that a job of high priority goes first, and
+/// short enough that one of low priority has its turn on the same day.
+const HEAD_START: Duration = Duration::from_secs(60 * 60);
 
 /// A message that a claim handed out.
 pub struct Claimed {
     pub id: i64,
+    turn: i64,
     pub earlier_deliveries: u64,
     pub message: Message,
 }
 
-pub fn insert(connection: &Connection, queue: &str, message: &Message) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO message (queue, properties, body) VALUES (?1, ?2, ?3)";
-    count(connection, sql, params![queue, json(message)?, message.body]).map(drop)
+/// Jobs are claimed by their turns, other messages in the order in which they come.
+pub fn insert(connection: &Connection, queue: &str, message: &Message, now: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO message (queue, properties, body, turn) VALUES (?1, ?2, ?3, ?4)";
+    let turn = if queue == JOBS { turn(message, now) } else { 0 };
+    count(connection, sql, params![queue, json(message)?, message.body, turn]).map(drop)
+}
+
+/// When the turn of a job comes that may be claimed from a time on. Later by a head start for each step that its priority is
+/// below the highest, so nothing that comes after that goes before it.
+fn turn(message: &Message, from: i64) -> i64 {
+    from.saturating_add(millis(Priority::of_body(&message.body).delay(HEAD_START)))
 }
 
 fn json(message: &Message) -> rusqlite::Result<String> {
@@ -23,7 +39,7 @@ fn json(message: &Message) -> rusqlite::Result<String> {
 
 /// Stores a copy in every watched queue that was read since a time.
 pub fn copy_to_watchers(connection: &Connection, message: &Message, since: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO message (queue, properties, body) SELECT queue, ?1, ?2 FROM watch WHERE used > ?3";
+    let sql = "INSERT INTO message (queue, properties, body, turn) SELECT queue, ?1, ?2, 0 FROM watch WHERE used > ?3";
     count(connection, sql, params![json(message)?, message.body, since]).map(drop)
 }
 
@@ -53,8 +69,8 @@ pub fn end_unread_watches(connection: &Connection, since: i64) -> rusqlite::Resu
 
 /// Stores a message that goes to the jobs when it is due.
 pub fn insert_waiting(connection: &Connection, queue: &str, message: &Message, due: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO message (queue, properties, body, due) VALUES (?1, ?2, ?3, ?4)";
-    count(connection, sql, params![queue, json(message)?, message.body, due]).map(drop)
+    let sql = "INSERT INTO message (queue, properties, body, due, turn) VALUES (?1, ?2, ?3, ?4, ?5)";
+    count(connection, sql, params![queue, json(message)?, message.body, due, turn(message, due)]).map(drop)
 }
 
 /// Lets some of what is due go to the jobs: far more than one claim takes.
@@ -94,7 +110,7 @@ pub fn each_ready(
     mut show: impl FnMut(Message) -> bool,
 ) -> rusqlite::Result<()> {
     let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND due IS NULL
-        AND (session IS NULL OR session IN (SELECT id FROM session WHERE expires <= ?2)) ORDER BY id";
+        AND (session IS NULL OR session IN (SELECT id FROM session WHERE expires <= ?2)) ORDER BY turn, id";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![queue, now])?;
     while let Some(row) = rows.next()? {
@@ -148,25 +164,26 @@ pub fn end_expired_sessions(connection: &Connection, now: i64) -> rusqlite::Resu
     Ok(())
 }
 
-/// Hands up to `limit` messages to the session, the oldest first.
+/// Hands up to `limit` messages to the session, in their order.
 pub fn claim(connection: &Connection, queue: &str, session: u64, limit: usize) -> rusqlite::Result<Vec<Claimed>> {
     let sql = "UPDATE message SET session = ?2, deliveries = deliveries + 1
         WHERE id IN (SELECT id FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL
-            ORDER BY id LIMIT ?3)
-        RETURNING id, deliveries - 1, properties, body";
+            ORDER BY turn, id LIMIT ?3)
+        RETURNING id, turn, deliveries - 1, properties, body";
     let mut statement = connection.prepare_cached(sql)?;
     let mut claimed =
         statement.query_map(params![queue, session, limit], claimed)?.collect::<rusqlite::Result<Vec<Claimed>>>()?;
     // RETURNING promises no order.
-    claimed.sort_unstable_by_key(|one| one.id);
+    claimed.sort_unstable_by_key(|one| (one.turn, one.id));
     Ok(claimed)
 }
 
 fn claimed(row: &Row) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
         id: row.get(0)?,
-        earlier_deliveries: row.get(1)?,
-        message: Message { properties: properties::from_json(row.get_ref(2)?.as_str()?), body: row.get(3)? },
+        turn: row.get(1)?,
+        earlier_deliveries: row.get(2)?,
+        message: Message { properties: properties::from_json(row.get_ref(3)?.as_str()?), body: row.get(4)? },
     })
 }
 

@@ -9,8 +9,8 @@ use super::error::explain;
 use crate::broker::BrokerError;
 
 /// `PRAGMA user_version` of a file that `SCHEMA` was written to.
-const VERSION: i64 = 2;
-/// `message.id` is a message's place in its queue; a given-back message keeps it. The session stands before the body,
+const VERSION: i64 = 3;
+/// `message.turn`, and then its `id`, is a message's place in its queue; a given-back message keeps it. The session stands before the body,
 /// so that reading it never walks through a long one.
 const SCHEMA: &str = "
     CREATE TABLE session (
@@ -22,18 +22,19 @@ const SCHEMA: &str = "
         queue      TEXT    NOT NULL,
         session    INTEGER,      -- NULL: ready
         due        INTEGER,      -- NULL: now; else it goes to the jobs at this time, in milliseconds since 1970
+        turn       INTEGER NOT NULL, -- of a job: when it may be claimed, and later the lower its priority; else 0
         deliveries INTEGER NOT NULL DEFAULT 0,
         properties TEXT    NOT NULL,
         body       BLOB    NOT NULL
     ) STRICT;
-    CREATE INDEX message_ready ON message (queue, due) WHERE session IS NULL;
+    CREATE INDEX message_ready ON message (queue, due, turn) WHERE session IS NULL;
     CREATE INDEX message_held ON message (session) WHERE session IS NOT NULL;
     CREATE INDEX message_due ON message (due) WHERE due IS NOT NULL;
     CREATE TABLE watch (
         queue TEXT    PRIMARY KEY,
         used  INTEGER NOT NULL -- when it was read last, in milliseconds since 1970
     ) STRICT;
-    PRAGMA user_version = 2;
+    PRAGMA user_version = 3;
 ";
 /// Beside `SCHEMA` and its version: a program that doesn't know this table is not hurt by it.
 const BEACONS: &str = "
@@ -202,7 +203,7 @@ mod tests {
 
     fn insert(store: &mut Store, bytes: usize) -> Result<(), BrokerError> {
         let message = Message { body: vec![0; bytes], ..Message::default() };
-        store.write(|file| statements::insert(file, "release.jobs", &message))
+        store.write(|file| statements::insert(file, "release.jobs", &message, now()))
     }
 
     fn depth(store: &Store) -> u64 {

@@ -135,7 +135,7 @@ fn publish(file: &Connection, Publication { to, message }: &Publication, now: i6
     if let Destination::Results { .. } | Destination::Dead = to {
         statements::copy_to_watchers(file, message, now - millis(UNWATCHED))?;
     }
-    statements::insert(file, &queue, message)
+    statements::insert(file, &queue, message, now)
 }
 
 pub fn millis(duration: Duration) -> i64 {
@@ -157,7 +157,7 @@ mod tests {
         let mut store = Store::create(&directory.path().join("queue.db")).unwrap();
         store.declare().unwrap();
         let insert = |file: &rusqlite::Transaction| {
-            (0..jobs).try_for_each(|_| statements::insert(file, &Queue::Jobs.name(), &Message::default()))
+            (0..jobs).try_for_each(|_| statements::insert(file, &Queue::Jobs.name(), &Message::default(), 0))
         };
         store.write(insert).unwrap();
         store
@@ -244,6 +244,26 @@ mod tests {
         assert_eq!((depth(&store, Queue::Jobs), depth(&store, Queue::Results)), (2, 1));
         let rest: Vec<i64> = claim(&mut store, 1).claimed.iter().map(|one| one.id).collect();
         assert_eq!(rest, [claimed.claimed[0].id, claimed.claimed[2].id], "in their old places");
+    }
+
+    #[test]
+    fn jobs_are_handed_out_by_priority_and_a_low_one_has_its_turn_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = store(&directory, 0);
+        let hour = 60 * 60 * 1000;
+        let mut insert = |body: &str, now: i64| {
+            let message = Message { body: body.as_bytes().to_vec(), ..Message::default() };
+            store.write(|file| statements::insert(file, &Queue::Jobs.name(), &message, now)).unwrap();
+        };
+        insert(r#"{"Priority":"low"}"#, 0);
+        insert("{}", 1);
+        insert(r#"{"JobId":"a","Priority":"high"}"#, 2);
+        // A remainder speaks of its job, and what comes too late goes before nobody.
+        insert(r#"{"Job":{"Priority":"high"}}"#, hour);
+        insert(r#"{"Priority":"high"}"#, 2 * hour + 1);
+        let claimed = claim(&mut store, 0).claimed;
+        let order: Vec<i64> = claimed.iter().map(|one| one.id).collect();
+        assert_eq!(order, [3, 4, 2, 1, 5]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::contract::{
-    AccountName, GroupKey, InstanceId, JOB_KIND, Job, JobId, Message, Properties, SubscriptionType, Token,
+    AccountName, GroupKey, InstanceId, JOB_KIND, Job, JobId, Message, Priority, Properties, SubscriptionType, Token,
 };
 
 /// Ids that begin so never existed.
@@ -50,6 +50,7 @@ impl Order {
             ids: self.ids.clone(),
             suspects: Default::default(),
             dry_run: self.dry_run,
+            priority: Priority::Normal,
             not_after: None,
             labels: BTreeMap::from([("from".to_owned(), "demo".to_owned())]),
         };

@@ -7,6 +7,7 @@ mod economy;
 mod judge;
 mod ladder;
 mod notes;
+mod order;
 mod outage;
 mod run;
 mod world;
@@ -37,6 +38,8 @@ fn fresh(product: &str, ids: impl IntoIterator<Item = String>) -> NewJob {
         places: ids.into_iter().map(|id| (InstanceId::new(id).unwrap(), Place::default())).collect(),
         redelivered: false,
         dry_run: false,
+        priority: Priority::Normal,
+        first_came: Moment::MAX,
         expires_at: None,
         held_until: None,
     }
@@ -46,6 +49,7 @@ fn settings() -> EngineSettings {
     EngineSettings {
         linger: Duration::from_millis(20),
         max_wait: Duration::from_secs(10),
+        head_start: Duration::from_secs(75),
         overdue_share: 10,
         split_budget: 32,
         attempts_in_process: 3,
@@ -65,7 +69,7 @@ fn engine(settings: EngineSettings) -> Engine {
 fn every_rule_holds_in_thousands_of_random_worlds() {
     let first = std::env::var("BULKRELEASE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let seeds: u64 = std::env::var("BULKRELEASE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
-    let (mut jobs, mut calls, mut queries, mut failed, mut parked) = (0, 0, 0, 0, 0);
+    let (mut jobs, mut calls, mut queries, mut failed, mut parked, mut outages) = (0, 0, 0, 0, 0, 0);
     for seed in first..first + seeds {
         let outcome = std::panic::catch_unwind(|| {
             let mut run = Run::new(seed);
@@ -81,12 +85,13 @@ fn every_rule_holds_in_thousands_of_random_worlds() {
         queries += run.api.queries;
         failed += run.postponed_after_failures;
         parked += run.parked;
+        outages += run.outages;
     }
     println!(
-        "{seeds} seeds, {jobs} jobs, {calls} calls, {queries} queries, {failed} postponed after failures, {parked} parked: \
-         every rule held"
+        "{seeds} seeds, {jobs} jobs, {calls} calls, {queries} queries, {failed} postponed after failures, {parked} parked, \
+         {outages} verdicts of an outage: every rule held"
     );
-    let enough = jobs > 10 * seeds as usize && calls > seeds;
+    let enough = jobs > 10 * seeds as usize && calls > seeds && outages > seeds;
     assert!(enough && queries > seeds && failed > seeds && parked > seeds, "the worlds are too small to show anything");
 }
 

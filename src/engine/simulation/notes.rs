@@ -22,8 +22,6 @@ pub(super) struct Notes {
     wanted_by: HashMap<InstanceId, HashSet<Arc<GroupKey>>>,
     /// The deliveries that ever asked for an id, finished ones too.
     claims: HashMap<InstanceId, Vec<JobKey>>,
-    /// When a call with an id last ended.
-    last_call: HashMap<InstanceId, Moment>,
     /// Ids that a call of unknown fate carried, and that have no outcome since.
     unknown: HashSet<InstanceId>,
     /// Ids that a call of unknown fate ever carried, as far as anybody told the engine.
@@ -63,10 +61,14 @@ impl Notes {
     /// A verdict came that the engine has not heard yet; `counts` unless it is an outage's.
     pub fn answered(&mut self, call: &Call, verdict: &Verdict, counts: bool, api: &Api, engine: &Engine, now: Moment) {
         let ids = call.batch.ids();
-        self.last_call.extend(ids.iter().map(|id| (id.clone(), now)));
         let of = |id: &InstanceId| (id.clone(), Arc::clone(call.batch.group()));
         let (waited, carried) = &self.sealed[&call.key];
-        if counts && !matches!(verdict, Verdict::Released(_) | Verdict::Throttled(_)) {
+        let strike = match verdict {
+            Verdict::Released(_) | Verdict::Throttled(_) => false,
+            Verdict::Transient(_) | Verdict::Unknown(_) => counts,
+            Verdict::Account(_) | Verdict::Refused(..) => true,
+        };
+        if strike {
             for id in carried {
                 self.strikes.entry(of(id)).or_default().push(now);
             }
@@ -120,10 +122,6 @@ impl Notes {
     /// Whether more than one group ever wanted an id.
     pub fn is_shared(&self, id: &InstanceId) -> bool {
         self.wanted_by.get(id).is_some_and(|groups| groups.len() > 1)
-    }
-
-    pub fn last_call(&self, id: &InstanceId) -> Option<Moment> {
-        self.last_call.get(id).copied()
     }
 
     pub fn is_unknown(&self, id: &InstanceId) -> bool {

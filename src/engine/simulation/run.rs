@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::notes::Notes;
 use super::world::{Api, Faults, Talk};
 use super::{engine, group};
-use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place};
-use crate::engine::{CALL_PATIENCE, Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
+use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Priority, Verdict};
+use crate::engine::{Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
 
-/// How long a step lasts at most.
-const STEP: Duration = Duration::from_millis(40);
+/// Calls in a row without a proper answer after which the API counts as down.
+const DOWN_AFTER: u32 = 5;
 
 /// One delivery of a job.
 #[derive(Debug, Clone)]
@@ -22,6 +22,7 @@ pub(super) struct Admitted {
     pub places: Vec<(InstanceId, Place)>,
     pub group: Arc<GroupKey>,
     pub dry_run: bool,
+    priority: Priority,
     pub expires_at: Option<Moment>,
     held_until: Moment,
     pub at: Moment,
@@ -46,10 +47,13 @@ pub(super) struct Run {
     /// How many results each job must still get: one, and another for each time that it came twice.
     owed: Vec<u32>,
     under_way: Vec<Call>,
+    /// Calls in a row that say that no call can succeed.
+    in_vain: u32,
     pub notes: Notes,
     pub finished: usize,
     pub postponed_after_failures: u64,
     pub parked: u64,
+    pub outages: u64,
 }
 
 impl Run {
@@ -73,6 +77,7 @@ impl Run {
         let settings = EngineSettings {
             linger: Duration::from_millis(random.u64(0..50)),
             max_wait: Duration::from_millis(random.u64(50..5000)),
+            head_start: Duration::from_millis(random.u64(0..5000)),
             overdue_share: random.u32(1..12),
             split_budget: random.u32(1..40),
             attempts_in_process,
@@ -96,10 +101,12 @@ impl Run {
             retrying: Vec::new(),
             owed: Vec::new(),
             under_way: Vec::new(),
+            in_vain: 0,
             notes: Notes::default(),
             finished: 0,
             postponed_after_failures: 0,
             parked: 0,
+            outages: 0,
         }
     }
 
@@ -132,6 +139,7 @@ impl Run {
             places,
             group: Arc::clone(&self.groups[random.usize(0..self.groups.len())]),
             dry_run: random.u8(0..20) == 0,
+            priority: [Priority::High, Priority::Normal, Priority::Low][random.usize(0..3)],
             expires_at: (random.u8(0..8) == 0).then(|| self.now + Duration::from_millis(random.u64(0..3000))),
             held_until: self.now,
             at: self.now,
@@ -151,6 +159,8 @@ impl Run {
                 places: admitted.places.clone(),
                 redelivered: admitted.redelivered,
                 dry_run: admitted.dry_run,
+                priority: admitted.priority,
+                first_came: admitted.first_at,
                 expires_at: admitted.expires_at,
                 held_until: Some(admitted.held_until),
             },
@@ -170,6 +180,9 @@ impl Run {
             13..=18 => self.answer(),
             19 if self.random.u8(0..10) == 0 => self.lose_session(),
             19 if self.random.u8(0..20) == 0 => self.restart(),
+            19 if self.random.u8(0..20) == 0 => {
+                self.api.down_until = self.now + Duration::from_millis(self.random.u64(0..5000));
+            }
             _ => {}
         }
         self.collect();
@@ -186,16 +199,17 @@ impl Run {
             let redelivered = remainder.redelivered || self.random.u8(0..10) == 0;
             self.admit(Admitted { redelivered, ..remainder });
         }
-        for job in self.jobs.values().filter(|job| self.now > job.held_until + CALL_PATIENCE) {
-            let in_a_call = |id: &InstanceId| self.under_way.iter().any(|call| call.batch.ids().contains(id));
-            let just_was =
-                |id: &InstanceId| self.notes.last_call(id).is_some_and(|at| at + CALL_PATIENCE + STEP >= self.now);
-            let excused = job.places.iter().any(|(id, _)| in_a_call(id) || just_was(id));
+        let calls = self.under_way.iter().filter(|call| call.kind != CallKind::ReadBack);
+        let in_a_call: HashSet<_> = calls.flat_map(|call| call.batch.ids()).collect();
+        for job in self.jobs.values().filter(|job| self.now > job.held_until) {
+            let excused = job.places.iter().any(|(id, _)| in_a_call.contains(id));
             assert!(excused, "a job is held too long: {job:?}");
         }
     }
 
     fn permit(&mut self) {
+        self.engine.advance(self.now);
+        self.collect();
         if self.engine.read_back_ready() && self.random.u8(0..20) == 0 {
             self.engine.forgo_read_back(self.now);
         }
@@ -208,7 +222,7 @@ impl Run {
         if !self.engine.ready(self.now) {
             return;
         }
-        let Some(call) = self.engine.seal(self.now) else { return };
+        let call = self.engine.seal(self.now).expect("a permit is spent on nothing");
         let ids: HashSet<_> = call.batch.ids().iter().collect();
         assert_eq!(ids.len(), call.batch.len(), "an id stands in a batch twice");
         for other in &self.under_way {
@@ -247,9 +261,33 @@ impl Run {
             return;
         }
         let verdict = self.api.call(&call.batch, &mut self.random, self.now);
-        self.notes.answered(&call, &verdict, true, &self.api, &self.engine, self.now);
-        self.engine.verdict(call.key, &verdict, self.now);
+        match &verdict {
+            Verdict::Released(_) | Verdict::Refused(..) | Verdict::Throttled(_) => self.in_vain = 0,
+            Verdict::Account(_) => self.in_vain = DOWN_AFTER,
+            Verdict::Transient(_) | Verdict::Unknown(_) => self.in_vain += 1,
+        }
+        let down = self.in_vain >= DOWN_AFTER;
+        self.notes.answered(&call, &verdict, !down, &self.api, &self.engine, self.now);
+        if down {
+            self.outage(&call, &verdict);
+        } else {
+            self.engine.verdict(call.key, &verdict, self.now);
+        }
         self.notes.forget_landed(&self.engine);
+    }
+
+    /// Whatever is in no call leaves, but for one job.
+    fn outage(&mut self, call: &Call, verdict: &Verdict) {
+        self.collect();
+        self.outages += 1;
+        self.engine.outage(call.key, verdict, self.now);
+        let mut in_calls = HashSet::new();
+        for other in self.under_way.iter().filter(|other| other.kind != CallKind::ReadBack) {
+            in_calls.extend(other.batch.ids().iter().cloned());
+        }
+        self.collect();
+        let left = self.jobs.values().filter(|job| !job.places.iter().any(|(id, _)| in_calls.contains(id)));
+        assert!(left.count() <= usize::from(in_calls.is_empty()), "a job stays though nothing can be called");
     }
 
     /// The connection is gone: every job comes again, as the same delivery to a worker that may be us.
@@ -328,6 +366,7 @@ impl Run {
     /// No further faults, no further jobs: everything must end, in bounded time.
     pub fn settle_down(&mut self) {
         self.api.faults = Faults::NONE;
+        self.api.down_until = Duration::ZERO;
         for _ in 0..200_000 {
             if self.jobs.is_empty() && self.retrying.is_empty() && self.under_way.is_empty() {
                 break;
@@ -348,26 +387,8 @@ impl Run {
         }
         assert!(self.jobs.is_empty() && self.retrying.is_empty(), "{} jobs never ended", self.jobs.len());
         assert!(self.owed.iter().all(|owed| *owed == 0), "jobs without a result are lost");
-        self.drain_empty_courses();
         assert_eq!(self.engine.pending_ids(), 0, "flights are left behind");
         assert_eq!(self.engine.courses.len(), 0, "courses are left behind");
         assert_eq!(self.engine.calls_under_way(), 0);
-    }
-
-    /// Courses that everybody has left end when their turn comes.
-    fn drain_empty_courses(&mut self) {
-        for _ in 0..10_000 {
-            if self.engine.read_back_ready() {
-                assert!(self.engine.seal_read_back(self.now).is_none(), "a query that nobody wants");
-            } else if self.engine.ready(self.now) {
-                assert!(self.engine.seal(self.now).is_none(), "a call that nobody wants");
-            } else if let Some(at) = self.engine.wakes_at(self.now) {
-                self.now = at;
-                self.engine.advance(self.now);
-            } else {
-                return;
-            }
-        }
-        panic!("courses that nobody wants never end");
     }
 }

@@ -54,6 +54,8 @@ pub struct Api {
     pub atomic: bool,
     pub talk: Talk,
     pub faults: Faults,
+    /// Until then no call has a proper answer.
+    pub down_until: Moment,
     /// Ids released, and when.
     pub released: HashMap<InstanceId, Moment>,
     pub calls: u64,
@@ -62,7 +64,15 @@ pub struct Api {
 
 impl Api {
     pub fn new(atomic: bool, faults: Faults) -> Self {
-        Self { atomic, talk: Talk::NamesNobody, faults, released: HashMap::new(), calls: 0, queries: 0 }
+        Self {
+            atomic,
+            talk: Talk::NamesNobody,
+            faults,
+            down_until: Moment::ZERO,
+            released: HashMap::new(),
+            calls: 0,
+            queries: 0,
+        }
     }
 
     pub fn is_gone(&self, id: &InstanceId) -> bool {
@@ -74,6 +84,12 @@ impl Api {
         self.calls += 1;
         let Faults { throttled, account, transient, ghost, lost, .. } = self.faults;
         let mut falls_on = |share: u16| random.u16(0..1000) < share;
+        if now < self.down_until {
+            return match falls_on(500) {
+                true => Verdict::Transient(Evidence::own("ServiceUnavailable", "later")),
+                false => Verdict::Unknown(Evidence::own("TimedOut", "no answer")),
+            };
+        }
         if falls_on(throttled) {
             return Verdict::Throttled(Evidence::own("Throttling.User", "slow down"));
         }

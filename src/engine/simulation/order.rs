@@ -1,0 +1,126 @@
+//! Whose turn it is: priorities order what waits, and nobody waits for ever.
+
+use super::world::{Api, Faults};
+use super::*;
+use crate::contract::Evidence;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ids(product: &str, from: u64, count: u64, priority: Priority) -> NewJob {
+    NewJob { priority, ..fresh(product, (from..from + count).map(|n| format!("i{n}"))) }
+}
+
+fn product(call: &Call) -> &str {
+    call.batch.group().product_code.as_str()
+}
+
+fn release(engine: &mut Engine, call: &Call, now: Moment) {
+    engine.verdict(call.key, &Verdict::Released(Evidence::own("Success", "done")), now);
+}
+
+#[test]
+fn a_high_job_goes_before_normal_and_low_ones_that_came_earlier() {
+    let mut engine = engine(settings());
+    for (product, from, priority) in [("low", 0, Priority::Low), ("mid", 100, Priority::Normal)] {
+        engine.admit(ids(product, from, 100, priority), Duration::ZERO);
+    }
+    engine.admit(ids("high", 200, 100, Priority::High), SECOND);
+    let order: Vec<_> = std::iter::from_fn(|| engine.ready(SECOND).then(|| engine.seal(SECOND)).flatten()).collect();
+    assert_eq!(order.iter().map(product).collect::<Vec<_>>(), ["high", "mid", "low"]);
+}
+
+#[test]
+fn ids_of_all_priorities_share_a_groups_batches_and_the_high_ones_go_with_the_first() {
+    let mut engine = engine(settings());
+    engine.admit(ids("ecs", 0, 90, Priority::Low), Duration::ZERO);
+    engine.admit(ids("ecs", 100, 30, Priority::Normal), Duration::ZERO);
+    engine.admit(ids("ecs", 200, 10, Priority::High), SECOND);
+    let first = engine.seal(SECOND).unwrap();
+    let number = |id: &InstanceId| id.as_str()[1..].parse::<u64>().unwrap();
+    let low = first.batch.ids().iter().filter(|id| number(id) < 100).count();
+    assert_eq!((first.batch.len(), low), (100, 60));
+    assert_eq!(number(&first.batch.ids()[0]), 200);
+}
+
+#[test]
+fn an_id_that_a_later_job_wants_sooner_goes_sooner() {
+    let mut engine = engine(settings());
+    engine.admit(ids("slow", 0, 1, Priority::Low), Duration::ZERO);
+    engine.admit(ids("ecs", 100, 1, Priority::Normal), Duration::ZERO);
+    engine.admit(ids("slow", 0, 1, Priority::High), SECOND);
+    let first = engine.seal(SECOND).unwrap();
+    assert_eq!(product(&first), "slow");
+    release(&mut engine, &first, SECOND);
+    assert_eq!(engine.take_finished().len(), 2);
+}
+
+#[test]
+fn a_job_that_was_postponed_comes_back_to_its_old_place() {
+    let mut engine = engine(settings());
+    engine.admit(ids("new", 0, 100, Priority::Normal), SECOND * 500);
+    let back = NewJob { first_came: Duration::ZERO, ..ids("old", 100, 100, Priority::Low) };
+    engine.admit(back, SECOND * 600);
+    assert_eq!(product(&engine.seal(SECOND * 600).unwrap()), "old");
+}
+
+/// More high work than permits, in one group or in many: when a low job is called that came at second 0.
+fn called_at(low: u64, groups: u64) -> Duration {
+    let mut engine = engine(settings());
+    let mut api = Api::new(true, Faults::NONE);
+    let mut random = fastrand::Rng::with_seed(1);
+    engine.admit(ids("low", 0, low, Priority::Low), Duration::ZERO);
+    for second in 0..1000 {
+        let now = SECOND * second;
+        for group in 0..groups {
+            let from = 1000 + (u64::from(second) * groups + group) * 100;
+            engine.admit(ids(&format!("high{group}"), from, 100, Priority::High), now);
+        }
+        engine.advance(now);
+        let call = engine.seal(now).unwrap();
+        if product(&call) == "low" {
+            return now;
+        }
+        engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
+    }
+    panic!("it is starved");
+}
+
+#[test]
+fn a_low_job_has_its_turn_though_high_ones_never_stop_coming() {
+    let settings = settings();
+    // A full batch goes before whatever comes later than two head starts after it; one of the size of the backlog is ahead.
+    for groups in [1, 2] {
+        let ahead = 150 * groups as u32;
+        let at = called_at(100, groups);
+        assert!(at >= settings.head_start * 2 - SECOND, "high ones go first: {at:?}");
+        assert!(at <= SECOND * (ahead + 2), "{at:?}");
+    }
+    // A part-filled one waits no longer than the rule for overdue ones says.
+    let at = called_at(1, 2);
+    assert!(at <= settings.max_wait + SECOND * settings.overdue_share, "{at:?}");
+}
+
+#[test]
+fn what_has_expired_takes_no_permit_wherever_it_waits() {
+    let mut engine = engine(settings());
+    let expiring =
+        |product: &str, from| NewJob { expires_at: Some(SECOND * 5), ..ids(product, from, 2, Priority::High) };
+    // One waits in a pool, one to be called again, and one between the parts of a search.
+    for (product, from) in [("again", 10), ("search", 20)] {
+        engine.admit(expiring(product, from), Duration::ZERO);
+        let call = engine.seal(Duration::ZERO).unwrap();
+        let verdict = match product {
+            "again" => Verdict::Throttled(Evidence::own("Throttling", "slow down")),
+            _ => Verdict::Refused(crate::contract::Refusal::Instance, Evidence::own("InvalidOwner", "one of them")),
+        };
+        engine.verdict(call.key, &verdict, Duration::ZERO);
+    }
+    engine.admit(expiring("pool", 30), Duration::ZERO);
+    assert!(engine.ready(SECOND * 4));
+    engine.advance(SECOND * 5);
+    assert!(!engine.ready(SECOND * 5), "a permit would be spent on nothing");
+    let ended = engine.take_finished();
+    assert!(ended.len() == 3 && engine.pending_ids() == 0);
+    let expired = |job: &&FinishedJob| job.outcomes.iter().all(|(_, outcome)| outcome.outcome == Outcome::Expired);
+    assert_eq!(ended.iter().filter(expired).count(), 2, "of the search somebody must know that a call was refused");
+}
