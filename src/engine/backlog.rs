@@ -178,9 +178,11 @@ impl Backlog {
     /// Takes the ids out of a pool that nobody wants any more.
     pub fn sweep(&mut self, key: &PoolKey, wanted: impl Fn(&InstanceId) -> bool) -> Vec<InstanceId> {
         let Some(pool) = self.pools.get_mut(key) else { return Vec::new() };
-        let unwanted: Vec<_> = pool.ids.extract_if(.., |_, (id, _)| !wanted(id)).map(|(_, (id, _))| id).collect();
+        let (kept, unwanted): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut pool.ids).into_iter().partition(|(_, (id, _))| wanted(id));
+        pool.ids = kept;
         self.reorder(key);
-        unwanted
+        unwanted.into_values().map(|(id, _)| id).collect()
     }
 
     /// A course is due: its next call carries `size` ids, the oldest of which waits since `since`.
@@ -236,6 +238,12 @@ impl Backlog {
             self.withdraw(key);
         }
         Some(chosen)
+    }
+
+    /// The calls that everything here is worth, if it left now.
+    pub fn calls(&self) -> usize {
+        let pools: usize = self.pools.values().map(|pool| pool.ids.len().div_ceil(MAX_IDS_PER_CALL)).sum();
+        pools + self.courses.len()
     }
 
     /// Since when the oldest id or due course waits.

@@ -283,6 +283,11 @@ impl Engine {
         self.flights.len()
     }
 
+    /// The calls that waiting work is worth, if it went now: not what is under way, nor what waits for its retry.
+    pub fn waiting_calls(&self) -> usize {
+        self.backlog.calls()
+    }
+
     /// Jobs without a result.
     pub fn pending_jobs(&self) -> usize {
         self.ledger.len()

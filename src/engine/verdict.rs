@@ -7,7 +7,7 @@ use super::course::{CallKey, Plan, Reading};
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
-use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
 /// How many groups that the account was blamed for are told apart; beyond that the count begins anew.
 const GROUPS_BLAMED: usize = 10_000;
@@ -81,16 +81,24 @@ impl Engine {
         }
     }
 
-    /// An account at fault is at fault for every batch. Where others fared well since a batch of this group was last blamed,
-    /// it is the batch after all, and it must not stop the lane for ever. Told by groups, since a batch that is parked
-    /// comes back as another one; so an account that fails again and again costs one batch of each group an attempt.
+    /// Whether the account was blamed for a batch of this group before, and calls fared well since: then it is the batch that is
+    /// at fault, such as one of a product that the account has no right to release.
+    pub fn is_at_fault(&self, group: &GroupKey) -> bool {
+        self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
+    }
+
+    /// An account at fault is at fault for every batch. Where it is the batch after all, it must not stop the lane for ever.
+    /// Told by groups, since a batch that is parked comes back as another one; so an account that fails again and again
+    /// costs one batch of each group an attempt.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
         let Some(course) = self.courses.get(&key) else { return };
-        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&course.group) {
+        let group = Arc::clone(&course.group);
+        let at_fault = self.is_at_fault(&group);
+        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&group) {
             self.blamed.clear();
         }
-        let before = self.blamed.insert(Arc::clone(&course.group), self.proper_verdicts);
-        if before.is_some_and(|before| self.proper_verdicts > before) {
+        self.blamed.insert(group, self.proper_verdicts);
+        if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
             self.queue_up_again(key, now);

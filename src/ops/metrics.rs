@@ -18,6 +18,9 @@ const MAX_PRODUCTS: usize = 50;
 /// Kinds of dead letters with a label of their own; later ones are `other`.
 const MAX_FINGERPRINTS: usize = 64;
 
+/// Codes of an account's problem with a label of their own; later ones are `other`.
+const MAX_PROBLEMS: usize = 64;
+
 /// Every series of a worker.
 #[derive(Debug)]
 pub struct Metrics {
@@ -45,7 +48,18 @@ pub struct Metrics {
     pub(super) calls_under_way: IntGaugeVec,
     pub(super) oldest_pending_seconds: GaugeVec,
     pub(super) account_held: IntGaugeVec,
+    account_problem: IntGaugeVec,
+    problems: Labels,
     pub(super) quota_calls_per_second: GaugeVec,
+    pub(super) rate_calls_per_second: GaugeVec,
+    pub(super) share: GaugeVec,
+    pub(super) fleet_workers: IntGaugeVec,
+    pub(super) permits_used: IntCounterVec,
+    pub(super) permits_idle: IntCounterVec,
+    pub(super) drain_seconds: GaugeVec,
+    pub(super) useful_workers: IntGaugeVec,
+    pub(super) backlog_bound: IntGaugeVec,
+    pub(super) settings_reloads: IntCounterVec,
     pub(super) held_deliveries: IntGauge,
 }
 
@@ -70,11 +84,12 @@ impl Metrics {
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
-        let whole = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let series = IntGaugeVec::new(Opts::new(name, help), &["account"])?;
+        let labelled = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            let series = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
+        let whole = |name: &str, help: &str| labelled(name, help, &["account"]);
         let real = |name: &str, help: &str| -> Result<GaugeVec, prometheus::Error> {
             let series = GaugeVec::new(Opts::new(name, help), &["account"])?;
             registry.register(Box::new(series.clone()))?;
@@ -173,7 +188,46 @@ impl Metrics {
             )?,
             quota_calls_per_second: real(
                 "bulkrelease_quota_calls_per_second",
-                "The quota that this worker keeps to; +Inf where it is unlimited.",
+                "The account's quota as believed now, all workers together; +Inf where it is unlimited.",
+            )?,
+            account_problem: labelled(
+                "bulkrelease_account_problem",
+                "1 while calls are held, by the API's code for it (64 of them, then other).",
+                &["account", "code"],
+            )?,
+            problems: Labels::at_most(MAX_PROBLEMS),
+            rate_calls_per_second: real(
+                "bulkrelease_rate_calls_per_second",
+                "What this worker may call now: its share of the account's quota.",
+            )?,
+            share: real("bulkrelease_share", "This worker's share of the account's quota, 0 to 1.")?,
+            fleet_workers: whole(
+                "bulkrelease_fleet_workers",
+                "Workers of the account that are heard, this one included.",
+            )?,
+            permits_used: counter("bulkrelease_permits_used_total", "Permits spent on a call.", &["account"])?,
+            permits_idle: counter(
+                "bulkrelease_permits_idle_total",
+                "Permits that fell due while nothing was ready to be called.",
+                &["account"],
+            )?,
+            drain_seconds: real(
+                "bulkrelease_drain_seconds",
+                "Until all work known here and waiting in the queue is called, at today's rate; +Inf while calls are held.",
+            )?,
+            useful_workers: whole(
+                "bulkrelease_useful_workers",
+                "How many workers make the most of the quota for the work that waits.",
+            )?,
+            backlog_bound: labelled(
+                "bulkrelease_backlog_bound",
+                "1 for what holds the backlog up: quota, workers, or nothing.",
+                &["account", "by"],
+            )?,
+            settings_reloads: counter(
+                "bulkrelease_settings_reloads_total",
+                "Settings read again (SIGHUP): applied or refused.",
+                &["result"],
             )?,
             held_deliveries,
             products: Labels::at_most(MAX_PRODUCTS),
@@ -190,6 +244,18 @@ impl Metrics {
     /// The label of a dead letter's fingerprint.
     pub(super) fn fingerprint(&self, fingerprint: &str) -> String {
         self.fingerprints.label(fingerprint)
+    }
+
+    /// An account is refused with this code, or no longer.
+    pub(super) fn refused_with(&self, account: &str, code: Option<&str>) {
+        for known in self.problems.all() {
+            let labels = [account, known.as_str()];
+            // Most accounts never had most problems.
+            self.account_problem.remove_label_values(&labels).ok();
+        }
+        if let Some(code) = code {
+            self.account_problem.with_label_values(&[account, &self.problems.label(code)]).set(1);
+        }
     }
 
     /// Counts a call that was answered.
@@ -217,6 +283,12 @@ struct Labels {
 impl Labels {
     fn at_most(most: usize) -> Self {
         Self { most, known: Mutex::new(HashSet::new()) }
+    }
+
+    /// Every label there may be a series of.
+    fn all(&self) -> Vec<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().cloned().chain(["other".to_owned()]).collect()
     }
 
     /// The value itself, or `other` once there are too many.

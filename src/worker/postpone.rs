@@ -35,13 +35,19 @@ impl Worker {
     /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
     pub(super) fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
         let mut postponed = Vec::new();
+        let now = self.now();
         for (account, lane) in &mut self.lanes {
-            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
+            let held = lane.held_for(now).map(Postponement::Held);
+            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job, held)));
         }
-        for (account, job) in postponed {
+        for (account, job, account_held) in postponed {
             let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
             self.pending_bytes -= held.bytes;
-            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
+            let why = why.unwrap_or(if job.parked {
+                account_held.unwrap_or(Postponement::Parked)
+            } else {
+                Postponement::Failed
+            });
             let first_failure = job.first_failure.map(|at| self.at(at));
             let rest = Rest { places: job.places, why, parked: job.parked, calls: job.calls, first_failure };
             self.send_on(held, rest, subscription);
@@ -50,7 +56,8 @@ impl Worker {
 
     /// Sends a job on that only waited for room.
     pub(super) fn park(&mut self, held: Held, job: NewJob, subscription: &Subscription) {
-        let why = Postponement::Parked;
+        let lane = self.lanes.get(&held.job.group.account);
+        let why = lane.and_then(|lane| lane.held_for(self.now())).map_or(Postponement::Parked, Postponement::Held);
         let rest = Rest { places: job.untouched(), why, parked: true, calls: 0, first_failure: None };
         self.send_on(held, rest, subscription);
     }
@@ -59,7 +66,7 @@ impl Worker {
         self.summary.postponed += 1;
         match rest.why {
             Postponement::Failed => self.postponed_lately.failed += 1,
-            Postponement::Parked => self.postponed_lately.parked += 1,
+            Postponement::Parked | Postponement::Held(_) => self.postponed_lately.parked += 1,
             Postponement::Stopping => {}
         }
         JobPostponed { why: rest.why }.emit(&self.metrics);
@@ -131,12 +138,13 @@ impl Held {
 }
 
 /// Which step a job waits on. Each round of failed calls in a process leads to the next one. Whoever only waits for permits
-/// or its account waits about as long again as it has waited since it first came: so it comes back soon after a short
-/// outage, and seldom in a long one. A stopping worker's jobs go to the first.
+/// waits about as long again as it has waited since it first came; whoever waits for its account a short time beside the one
+/// that it is held already, to come back soon after it is mended. A stopping worker's jobs go to the first.
 fn step(why: Postponement, attempts: u32, waited: Duration, retry: &RetrySettings) -> usize {
     let last = retry.steps.len().saturating_sub(1);
     match why {
         Postponement::Stopping => 0,
+        Postponement::Held(lasting) => retry.steps.iter().rposition(|step| *step <= lasting / 4).unwrap_or(0),
         Postponement::Parked => retry.steps.iter().position(|step| *step >= waited).unwrap_or(last),
         Postponement::Failed => {
             let rounds = attempts.saturating_sub(1) / retry.attempts_in_process.max(1);
@@ -166,5 +174,12 @@ mod tests {
             .map(|waited| step(Postponement::Parked, 9, Duration::from_secs(waited), &retry))
             .into();
         assert_eq!(steps, [0, 0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn whoever_waits_for_its_account_comes_back_soon_after_it_may_be_mended() {
+        let retry = RetrySettings::default();
+        let held = |minutes: u64| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, HOUR, &retry);
+        assert_eq!([0, 1, 3, 4, 39, 40, 9000].map(held), [0, 0, 0, 1, 1, 2, 2]);
     }
 }

@@ -14,6 +14,7 @@ pub const REST: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug)]
 pub struct ReadBackPace {
+    rate: CallsPerSecond,
     quota: Quota,
     paused_until: Moment,
     rests_until: Moment,
@@ -24,7 +25,25 @@ pub struct ReadBackPace {
 impl ReadBackPace {
     pub fn new(rate: CallsPerSecond) -> Self {
         let quota = Quota::new(rate, 1);
-        Self { quota, paused_until: Moment::ZERO, rests_until: Moment::ZERO, refused: false }
+        Self { rate, quota, paused_until: Moment::ZERO, rests_until: Moment::ZERO, refused: false }
+    }
+
+    /// Goes on with another quota.
+    pub fn reset(&mut self, rate: CallsPerSecond) {
+        self.rate = rate;
+        if let CallsPerSecond::Unlimited = rate {
+            self.quota = Quota::new(rate, 1);
+        }
+    }
+
+    /// Keeps to an even part of the quota, where so many workers share it.
+    pub fn share(&mut self, workers: usize, now: Moment) {
+        if let CallsPerSecond::Limited(rate) = self.rate {
+            let part = rate / workers.max(1) as f64;
+            if part != self.quota.rate() {
+                self.quota.reshape(part, now);
+            }
+        }
     }
 
     /// Whether there is no use in asking.
@@ -34,7 +53,11 @@ impl ReadBackPace {
 
     /// Takes a permit for a query, or says when to come again.
     pub fn take(&mut self, now: Moment) -> Result<(), Moment> {
-        if now < self.paused_until { Err(self.paused_until) } else { self.quota.take(now) }
+        if now < self.paused_until {
+            Err(self.paused_until)
+        } else {
+            self.quota.take(now).map_err(|due| due.unwrap_or(now + REST))
+        }
     }
 
     /// No query waits any more.

@@ -84,6 +84,40 @@ fn an_outage_of_a_day_gives_nothing_up_however_often_it_is_probed() {
 }
 
 #[test]
+fn a_product_that_the_account_may_not_release_is_given_up_on_and_others_go_on() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 1, max_attempts: 3, ..settings() });
+    let refused = Verdict::Account(Evidence::own("NoPermission", "not this product"));
+    let mut job = fresh("rds", ["r1".to_owned()]);
+    let mut held = 0;
+    for round in 0..10_u32 {
+        let now = Duration::from_secs(u64::from(round) * 60);
+        engine.admit(NewJob { group: group("rds"), ..job }, now);
+        let call = engine.seal(now).unwrap();
+        if engine.is_at_fault(call.batch.group()) {
+            engine.verdict(call.key, &refused, now);
+        } else {
+            held += 1;
+            engine.outage(call.key, &refused, now);
+        }
+        // The next job of another product is the probe, and shows that the account is well.
+        engine.admit(one(&format!("i{round}")), now);
+        engine.park(now);
+        let probe = engine.seal(now).unwrap();
+        assert_eq!(probe.batch.group(), &group("ecs"));
+        engine.verdict(probe.key, &Verdict::Released(Evidence::own("Success", "done")), now);
+        let finished = engine.take_finished();
+        if finished.len() == 2 {
+            assert!(finished.iter().any(|job| job.outcomes[0].1.outcome == Outcome::Unresolved));
+            assert_eq!((held, round), (1, 3), "held up once, and three attempts");
+            return;
+        }
+        let postponed = engine.take_postponed().remove(0);
+        job = NewJob { places: postponed.places, ..fresh("rds", []) };
+    }
+    panic!("it goes round for ever");
+}
+
+#[test]
 fn what_is_protected_while_it_waits_is_never_called() {
     let mut engine = engine(settings());
     engine.admit(fresh("ecs", ["i1", "i2", "i3"].map(str::to_owned)), Duration::ZERO);
