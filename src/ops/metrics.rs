@@ -1,22 +1,44 @@
 //! The series on `/metrics`. Seconds and `_total` as Prometheus wants them; labels bounded, never an id.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
+use super::events::Postponement;
+use super::fewest::FewestCalls;
 use super::process::ProcessCollector;
-use crate::contract::AccountName;
+use crate::api::RELEASE;
+use crate::contract::{AccountName, Class, GroupKey, Status};
+use crate::engine::SealReason;
 
 /// Products with a label of their own; later ones are `other`, so that a producer's typos can't grow the series.
 const MAX_PRODUCTS: usize = 50;
 
 /// Kinds of dead letters with a label of their own; later ones are `other`.
 const MAX_FINGERPRINTS: usize = 64;
+
+const STATUSES: [Status; 6] =
+    [Status::Released, Status::Partial, Status::Failed, Status::DryRun, Status::Expired, Status::Invalid];
+
+const CLASSES: [Class; 9] = [
+    Class::Released,
+    Class::Throttled,
+    Class::Transient,
+    Class::Unknown,
+    Class::Account,
+    Class::Request,
+    Class::Instance,
+    Class::Gone,
+    Class::Unlisted,
+];
+
+const SEAL_REASONS: [SealReason; 6] =
+    [SealReason::Full, SealReason::Linger, SealReason::Idle, SealReason::Overdue, SealReason::Retry, SealReason::Split];
 
 /// Every series of a worker.
 #[derive(Debug)]
@@ -45,6 +67,10 @@ pub struct Metrics {
     pub(super) account_held: IntGaugeVec,
     pub(super) quota_calls_per_second: GaugeVec,
     pub(super) held_deliveries: IntGauge,
+    pub(super) oldest_job_seconds: Gauge,
+    pub(super) permit_wait_seconds: HistogramVec,
+    fewest_calls: IntCounterVec,
+    fewest: Mutex<FewestCalls>,
 }
 
 impl Metrics {
@@ -87,12 +113,17 @@ impl Metrics {
         let held_deliveries =
             IntGauge::new("bulkrelease_held_deliveries", "Deliveries taken from the broker and not yet settled.")?;
         registry.register(Box::new(held_deliveries.clone()))?;
+        let oldest_job_seconds = Gauge::new(
+            "bulkrelease_oldest_job_seconds",
+            "Age of the oldest job held, since its enqueueing (the message's timestamp, whole seconds; else its arrival).",
+        )?;
+        registry.register(Box::new(oldest_job_seconds.clone()))?;
         let version = Opts::new("bulkrelease_build_info", "Always 1; the label tells the version.");
         let build = IntGaugeVec::new(version, &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         registry.register(Box::new(ProcessCollector::new()?))?;
-        Ok(Self {
+        let metrics = Self {
             jobs_received: counter(
                 "bulkrelease_jobs_received_total",
                 "Deliveries taken from the jobs queue: jobs, and remainders of jobs that were postponed.",
@@ -167,10 +198,57 @@ impl Metrics {
                 "The quota that this worker keeps to; +Inf where it is unlimited.",
             )?,
             held_deliveries,
+            oldest_job_seconds,
+            permit_wait_seconds: histogram(
+                "bulkrelease_permit_wait_seconds",
+                "How long the batch whose turn it was could not be called: no permit, a pause, or too many calls under way.",
+                &["account"],
+                &seconds,
+            )?,
+            fewest_calls: counter(
+                "bulkrelease_fewest_calls_total",
+                "Calls that the ids could have gone in at best: full batches of each group. Retries and splits come on top.",
+                &["account"],
+            )?,
+            fewest: Mutex::default(),
             products: Labels::at_most(MAX_PRODUCTS),
             fingerprints: Labels::at_most(MAX_FINGERPRINTS),
             registry,
-        })
+        };
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// Shows what nothing was counted of yet at zero: a rate needs a value to begin from.
+    fn begin(&self) {
+        for kind in ["job", "remainder"] {
+            for redelivered in ["false", "true"] {
+                self.jobs_received.with_label_values(&[kind, redelivered]);
+            }
+        }
+        for status in STATUSES {
+            self.jobs_finished.with_label_values(&[status.as_str()]);
+        }
+        for why in [Postponement::Failed, Postponement::Parked, Postponement::Stopping] {
+            self.jobs_postponed.with_label_values(&[why.as_str()]);
+        }
+    }
+
+    /// The same for an account.
+    pub fn begin_account(&self, account: &AccountName) {
+        let account = account.as_str();
+        for class in CLASSES {
+            self.calls.with_label_values(&[account, RELEASE, class.as_str()]);
+        }
+        for reason in SEAL_REASONS {
+            self.batches_sealed.with_label_values(&[account, reason.as_str()]);
+        }
+        self.fewest_calls.with_label_values(&[account]);
+        self.account_held.with_label_values(&[account]);
+        self.call_seconds.with_label_values(&[account, RELEASE]);
+        for histogram in [&self.batch_instances, &self.batch_wait_seconds, &self.permit_wait_seconds] {
+            histogram.with_label_values(&[account]);
+        }
     }
 
     /// The label of a product: its code, or `other` once there are too many.
@@ -188,6 +266,12 @@ impl Metrics {
         let account = account.as_str();
         self.calls.with_label_values(&[account, operation, class]).inc();
         self.call_seconds.with_label_values(&[account, operation]).observe(took.as_secs_f64());
+    }
+
+    /// Counts ids that are called for the first time.
+    pub(super) fn called_first(&self, group: &Arc<GroupKey>, ids: usize) {
+        let calls = self.fewest.lock().unwrap_or_else(PoisonError::into_inner).add(group, ids);
+        self.fewest_calls.with_label_values(&[group.account.as_str()]).inc_by(calls);
     }
 
     /// Everything in Prometheus' text format.

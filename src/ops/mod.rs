@@ -4,6 +4,7 @@
 //! all is well, `server` shows them over HTTP. It must not decide anything.
 
 pub mod events;
+mod fewest;
 mod metrics;
 mod process;
 mod server;

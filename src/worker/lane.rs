@@ -48,6 +48,8 @@ pub struct Lane {
     max_in_flight_calls: usize,
     /// When the first permit is due that was asked for in vain.
     permit_at: Option<Moment>,
+    /// Since when the batch whose turn it is can't be called.
+    blocked_since: Option<Moment>,
     lately: Lately,
 }
 
@@ -96,6 +98,7 @@ impl Lane {
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
             permit_at: None,
+            blocked_since: None,
             lately: Lately::default(),
         };
         if let Err(problem) = lane.client.credential() {
@@ -111,6 +114,7 @@ impl Lane {
         self.permit_at = None;
         self.read_back_what_may_go(now, calls);
         while self.engine.ready(now) {
+            let blocked_since = *self.blocked_since.get_or_insert(now);
             if !self.may_call(now) {
                 return;
             }
@@ -118,11 +122,13 @@ impl Lane {
                 self.permit_is_due(due);
                 return;
             }
+            self.blocked_since = None;
             if let Some(call) = self.engine.seal(now) {
-                BatchSealed { call: &call }.emit(metrics);
+                BatchSealed { call: &call, blocked: now.saturating_sub(blocked_since) }.emit(metrics);
                 calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
             }
         }
+        self.blocked_since = None;
         self.quota.rest();
     }
 

@@ -30,7 +30,7 @@ pub use drain::Summary;
 use intake::{Arrival, Bounds, Intake, is_remainder};
 use lane::{Answered, Lane};
 use postpone::PostponedLately;
-use reply::{Ending, Held};
+use reply::{Ending, Held, since};
 
 use crate::api::{Client, ClientError, credentials::Chain};
 use crate::broker::{Broker, Delivery, DeliveryTag, Event, Publication, Queue, Settlement, Subscription};
@@ -108,6 +108,7 @@ impl Worker {
         for (name, account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
             let client = Client::new(name.as_str(), account, credentials(name))?;
             let lane = Lane::new(name.clone(), client, account, &settings.worker, &settings.retry, protection.clone());
+            metrics.begin_account(name);
             lanes.insert(name.clone(), lane);
         }
         if lanes.is_empty() {
@@ -196,9 +197,7 @@ impl Worker {
     fn answer(&mut self, held: Held, ending: Ending, subscription: &Subscription) {
         self.summary.count(&ending);
         let publications = held.reply(ending, &self.name, &self.metrics);
-        let enqueued = held.properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
-        let since = enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(held.received_at);
-        self.settle(held.tag, publications, Owed::Result { since }, subscription);
+        self.settle(held.tag, publications, Owed::Result { since: held.since() }, subscription);
     }
 
     fn settle(&mut self, tag: DeliveryTag, publications: Vec<Publication>, owed: Owed, subscription: &Subscription) {
@@ -318,11 +317,20 @@ impl Worker {
             problems.push(format!("broker: {}", health.problem));
         }
         self.vitals.turned(problems);
-        WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len() }.emit(&self.metrics);
+        WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len(), oldest: self.oldest_job() }
+            .emit(&self.metrics);
         for lane in self.lanes.values_mut() {
             lane.report(now, &self.metrics);
         }
         self.postponed_lately.report(now);
+    }
+
+    /// The age of the oldest job that is worked on or waits for room. The queue gives the oldest first, so nothing in it is
+    /// much older.
+    fn oldest_job(&self) -> Duration {
+        let waiting = self.waiting.iter().map(|(arrival, delivery)| since(&delivery.message.properties, arrival.on));
+        let oldest = self.jobs.values().map(Held::since).chain(waiting).min();
+        oldest.and_then(|since| Duration::try_from(Timestamp::now().duration_since(since)).ok()).unwrap_or_default()
     }
 
     fn now(&self) -> Moment {
