@@ -14,6 +14,7 @@ mod drain;
 mod embedded;
 mod ladder;
 mod main_job;
+mod observability;
 mod official_sdks;
 mod packaging;
 mod rehearsal;

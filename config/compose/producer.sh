@@ -1,7 +1,7 @@
 #!/bin/sh
 # The producer of docker-compose.yml: any client that can publish will do, here curl and RabbitMQ's HTTP API. A trickle that
 # the quota can bear, and every ten minutes a minute of more than that; some ids can't be released, a few bodies are no job.
-# JOBS bounds it, for tests; without it there is no end.
+# JOBS bounds it and PAUSE hurries it, for tests; without JOBS there is no end.
 set -eu
 
 exchange="${RABBITMQ_API:?}/exchanges/${RABBITMQ_VHOST:-%2F}/release.jobs/publish"
@@ -44,7 +44,7 @@ while [ "$number" -lt "${JOBS:-999999999}" ]; do
     if publish "$number"; then
         number=$((number + 1))
         touch "${ALIVE:-/dev/null}"
-        if [ $(($(date +%s) % 600)) -ge 60 ]; then sleep 0.25; fi
+        if [ $(($(date +%s) % 600)) -ge 60 ]; then sleep "${PAUSE:-0.25}"; fi
     else
         sleep 2 # RabbitMQ is away or full: the same job again
     fi
