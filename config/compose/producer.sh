@@ -26,7 +26,7 @@ job() {
         37) ids=$ids,i-locked-$start-$1 ;;
         57) ids=$ids,i-foreign-$start-$1 ;;
     esac
-    if [ $(($1 % 500)) -eq 250 ]; then group='"Product":"ecs"'; fi
+    if [ $(($1 % 500)) -eq 50 ]; then group='"Product":"ecs"'; fi
     echo "{$group,\"InstanceIds\":\"$ids\"}"
 }
 

@@ -73,8 +73,13 @@ impl Prometheus {
         }
     }
 
+    /// Waits until something is so, or has been since the start.
+    pub async fn until_ever(&self, query: &str) {
+        self.until(&format!("count_over_time(({query})[10m:500ms])")).await;
+    }
+
     pub async fn until_alert(&self, name: &str) {
-        self.until(&format!("ALERTS{{alertname=\"{name}\"}}")).await;
+        self.until_ever(&format!("ALERTS{{alertname=\"{name}\"}}")).await;
     }
 
     pub fn age(&self) -> Duration {
