@@ -54,6 +54,8 @@ macro_rules! held_to_the_suite {
             a_look_says_when_others_hold_something
             what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers
             more_than_the_prefetch_is_held_where_it_is_asked_for
+            every_worker_hears_every_beacon_its_own_included
+            what_was_told_last_is_heard_though_its_sender_leaves
         }
     };
     ($name:ident, $fresh:path: $($test:ident)*) => {

@@ -1,6 +1,6 @@
 //! One `ReleaseInstance` call, or one query for what is left: building it (`request`), signing it (`signature`,
 //! `credentials`), sending it (`client`), and reading from the answer what became of the batch (`answer`, `listing`,
-//! `error_table`).
+//! `error_table`, `mend`).
 //!
 //! It must not know why a call is made or what follows from its verdict.
 
@@ -9,6 +9,7 @@ mod client;
 pub mod credentials;
 mod error_table;
 mod listing;
+mod mend;
 mod request;
 pub mod signature;
 
@@ -16,4 +17,5 @@ pub use answer::Answer;
 pub use client::{Client, ClientError};
 pub use error_table::ErrorTable;
 pub use listing::Listing;
+pub use mend::mend;
 pub use request::{QUERY, RELEASE};

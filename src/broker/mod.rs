@@ -6,6 +6,7 @@
 
 pub mod amqp;
 pub mod embedded;
+mod fleet;
 mod look;
 mod queue;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+pub use self::fleet::Fleet;
 pub use self::look::Look;
 pub use self::queue::{Queue, WatchName, step_name};
 use crate::config::BrokerSettings;
@@ -49,6 +51,10 @@ pub trait Broker: Send + Sync {
 
     /// Ends a watch and drops the copies that were not read. Idempotent.
     fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Takes a place in the fleet: tells all workers of this broker something now and then, and hears them, itself
+    /// included. Returns at once; connecting, and connecting again, goes on behind it.
+    fn join_fleet(&self) -> Fleet;
 }
 
 /// Opens the broker that the settings name, with a retry queue for each of the `steps`. Nothing is connected before it is

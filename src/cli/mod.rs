@@ -14,6 +14,7 @@ pub mod demo;
 pub mod enqueue;
 pub mod healthcheck;
 mod logging;
+mod reload;
 pub mod sandbox;
 pub mod setup;
 mod signals;
@@ -78,20 +79,19 @@ impl Cli {
         // Not clap's to read: only a flag is an order to this command, the variable is one to all that have settings.
         let variable = || std::env::var_os("BULKRELEASE_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
         let config = config.or_else(variable);
-        let load = || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
+        let any_set = !set.is_empty();
+        let load = move || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
         if let Command::Config(command) = command {
             return command.run(load, &mut std::io::stdout().lock());
         }
-        if !set.is_empty()
-            && let Command::Demo(_) | Command::Sandbox(_) | Command::Healthcheck(_) = command
-        {
+        if any_set && let Command::Demo(_) | Command::Sandbox(_) | Command::Healthcheck(_) = command {
             bail!("--set: this command takes no settings; its own flags are all it has (see --help)");
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
         runtime.block_on(async {
             match command {
                 // Beside the tasks that it talks to: this thread is none of the runtime's, so every word would cross threads.
-                Command::Worker(command) => tokio::spawn(command.run(load()?.settings)).await?,
+                Command::Worker(command) => tokio::spawn(command.run(load)).await?,
                 Command::Enqueue(command) => command.run(load()?.settings).await,
                 Command::Setup(command) => command.run(load()?.settings).await,
                 Command::Dead(command) => command.run(load()?.settings).await,

@@ -1,6 +1,6 @@
-//! The wish to stop, as the operating system brings it.
+//! The wish to stop, or to read the settings again, as the operating system brings it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Resolves at the first SIGINT or SIGTERM after the call.
 pub fn stop() -> std::io::Result<impl Future<Output = ()>> {
@@ -12,4 +12,9 @@ pub fn stop() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Each SIGHUP from here on, which would end the process otherwise.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -3,27 +3,40 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::reload::Reload;
 use super::{logging, signals};
 use crate::api::credentials::Chain;
 use crate::broker::{self, BrokerError};
-use crate::config::Settings;
+use crate::config::{ConfigError, Loaded};
 use crate::ops::{Metrics, OpsServer, Vitals};
 use crate::worker::Worker;
 
-/// Consume release jobs until SIGTERM or SIGINT, then finish what was begun and give the rest back
+/// Consume release jobs until SIGTERM or SIGINT, then finish what was begun and give the rest back; SIGHUP reads the settings
+/// again
 #[derive(Debug, clap::Args)]
 pub struct WorkerCommand {}
 
 impl WorkerCommand {
-    pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
-        logging::start(&settings.log)?;
-        let stop = signals::stop()?;
+    /// `load` reads the settings, now and whenever a signal asks for it.
+    pub async fn run<L>(self, load: L) -> anyhow::Result<()>
+    where
+        L: Fn() -> Result<Loaded, ConfigError> + Clone + Send + 'static,
+    {
+        let settings = load()?.settings;
+        let level = logging::start(&settings.log)?;
+        let (stop, hangups) = (signals::stop()?, signals::hangups()?);
         let broker = broker::open(&settings.broker, &settings.retry.steps)?;
         let (metrics, vitals) = (Arc::new(Metrics::new()?), Arc::new(Vitals::default()));
         let credentials = settings.accounts.clone();
         let chain = |name: &_| Chain::new(&credentials.get(name).cloned().unwrap_or_default().credentials);
+        let (change, changes) = mpsc::channel(1);
         let worker = Worker::new(settings.clone(), chain, Arc::clone(&metrics), Arc::clone(&vitals))?;
+        let worker = worker.with_changes(changes);
+        let reload = Reload { running: settings.clone(), load, level, changes: change, metrics: Arc::clone(&metrics) };
+        let _reloading = AbortOnDropHandle::new(tokio::spawn(reload.at_each(hangups)));
         let listen = settings.ops.listen;
         let ops = OpsServer::start(listen, metrics, vitals).await.with_context(|| format!("ops.listen {listen}"))?;
         tracing::info!(address = %ops.address(), "metrics and health are served");

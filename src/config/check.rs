@@ -204,6 +204,11 @@ impl Rules {
                 ),
             );
         }
+        self.demand(
+            account.read_back_calls_per_second != CallsPerSecond::Auto,
+            "read_back_calls_per_second",
+            "can't be found by calling: write a number, or \"unlimited\"",
+        );
         self.within("burst", account.burst, 1..=1000);
         self.some_time("connect_timeout", account.connect_timeout);
         self.some_time("call_timeout", account.call_timeout);

@@ -86,12 +86,18 @@ pub fn load(
         }
     }
     let loaded = Loaded { settings, origins };
-    let violations = check(&loaded.settings);
+    rules(&loaded.settings, |path| loaded.origin(path).clone())?;
+    Ok(loaded)
+}
+
+/// Checks that settings make sense together; an error says where each that doesn't came from.
+pub(super) fn rules(settings: &Settings, origin: impl Fn(&str) -> Origin) -> Result<(), ConfigError> {
+    let violations = check(settings);
     if violations.is_empty() {
-        return Ok(loaded);
+        return Ok(());
     }
     let with_origin = |violation: Violation| {
-        let origin = loaded.origin(&violation.setting).clone();
+        let origin = origin(&violation.setting);
         (violation, origin)
     };
     Err(ConfigError::Rules(violations.into_iter().map(with_origin).collect()))

@@ -2,6 +2,7 @@
 //! no sense together (`check`).
 
 mod assignment;
+mod change;
 mod check;
 pub(crate) mod duration;
 mod endpoint;
@@ -14,6 +15,7 @@ mod origin;
 mod redacted;
 mod settings;
 
+pub use change::{Change, change};
 pub use check::{Violation, check};
 pub use duration::parse as parse_duration;
 pub use endpoint::endpoint;

@@ -233,11 +233,13 @@ impl Default for AccountSettings {
     }
 }
 
-/// A quota: calls a second, or `"unlimited"`.
+/// A quota: calls a second, `"unlimited"`, or `"auto"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CallsPerSecond {
     Limited(f64),
     Unlimited,
+    /// It is found by calling, and kept to.
+    Auto,
 }
 
 /// Where an account's access key comes from.
@@ -276,6 +278,7 @@ impl Serialize for CallsPerSecond {
         match self {
             Self::Limited(rate) => serializer.serialize_f64(*rate),
             Self::Unlimited => serializer.serialize_str("unlimited"),
+            Self::Auto => serializer.serialize_str("auto"),
         }
     }
 }
@@ -291,7 +294,10 @@ impl<'de> Deserialize<'de> for CallsPerSecond {
         match Written::deserialize(deserializer) {
             Ok(Written::Number(rate)) if (0.001..=10_000.0).contains(&rate) => Ok(Self::Limited(rate)),
             Ok(Written::Word(word)) if word == "unlimited" => Ok(Self::Unlimited),
-            _ => Err(serde::de::Error::custom("calls per second are a number from 0.001 to 10000, or \"unlimited\"")),
+            Ok(Written::Word(word)) if word == "auto" => Ok(Self::Auto),
+            _ => Err(serde::de::Error::custom(
+                "calls per second are a number from 0.001 to 10000, \"unlimited\" or \"auto\"",
+            )),
         }
     }
 }

@@ -51,5 +51,7 @@ pub const DEAD: &str = "release.dead";
 pub const ARCHIVE: &str = "release.archive";
 /// The beginning of the names of a watcher's queues.
 pub const WATCH: &str = "release.watch";
+/// The fanout exchange of the workers' beacons, and the beginning of their queues' names.
+pub const FLEET: &str = "release.fleet";
 /// The alternate exchange, and the queue, of what no queue wanted.
 pub const UNROUTED: &str = "release.unrouted";

@@ -75,7 +75,7 @@ impl Plan {
         }
         let time = |account: &AccountName, calls: u64| match accounts.get(account)?.calls_per_second {
             CallsPerSecond::Limited(rate) => Duration::try_from_secs_f64(calls as f64 / rate).ok(),
-            CallsPerSecond::Unlimited => None,
+            CallsPerSecond::Unlimited | CallsPerSecond::Auto => None,
         };
         calls
             .into_iter()

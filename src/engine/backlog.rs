@@ -200,6 +200,13 @@ impl Backlog {
         }
     }
 
+    /// The calls that everything here is worth, if it left now.
+    pub fn calls(&self) -> usize {
+        let pools: usize = self.pools.values().map(|pool| pool.ids.len().div_ceil(MAX_IDS_PER_CALL)).sum();
+        let full_courses = self.full.iter().filter(|(_, lot)| matches!(lot, Lot::Course(_))).count();
+        pools + full_courses + self.part_filled_courses.len()
+    }
+
     /// Since when the oldest fresh id or due course waits.
     pub fn oldest(&self) -> Option<Moment> {
         let full = self.full.first().map(|(since, _)| *since);

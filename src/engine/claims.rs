@@ -1,6 +1,6 @@
 //! Who wants an id, and until when: joining a flight, leaving it, and what everyone who waits is told at its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::backlog::PoolKey;
@@ -78,20 +78,42 @@ impl Engine {
         let mut pools = HashSet::new();
         for job in self.ledger.take_due(now) {
             let Some(late) = self.ledger.late(job, now) else { continue };
-            let mut in_a_call = false;
-            for id in self.ledger.owed_ids(job) {
-                let Some(flight) = self.flights.get_mut(&id) else { continue };
-                if flight.is_deciding(job) {
-                    in_a_call = true;
-                } else if let Some((waiter, history)) = leave(flight, job, &self.courses, &mut pools) {
-                    self.part(waiter, late, &history, now);
-                }
-            }
-            if in_a_call {
+            if self.part_with(job, late, &mut pools, now) {
                 self.ledger.look_again(job, now + CALL_PATIENCE);
             }
         }
         self.sweep(pools, now);
+    }
+
+    /// No call can succeed for now: lets go of every job, with no attempt counted and no age added. Ids in a call that is
+    /// under way stay until its verdict comes: tell it by [`Engine::outage`]. Where no call is under way the newest job stays,
+    /// so that there is something to probe with.
+    pub fn park(&mut self, now: Moment) {
+        let probing = self.calls_under_way > self.queries_under_way();
+        let mut jobs: BTreeSet<_> = self.ledger.keys().map(|(job, _)| job).collect();
+        if !probing {
+            jobs.pop_last();
+        }
+        let mut pools = HashSet::new();
+        for job in jobs {
+            let late = self.ledger.late(job, now).unwrap_or(Late::Held);
+            self.part_with(job, late, &mut pools, now);
+        }
+        self.sweep(pools, now);
+    }
+
+    /// A job leaves, but for ids in a call that is under way. Whether there are such.
+    fn part_with(&mut self, job: JobKey, late: Late, pools: &mut HashSet<Arc<GroupKey>>, now: Moment) -> bool {
+        let mut in_a_call = false;
+        for id in self.ledger.owed_ids(job) {
+            let Some(flight) = self.flights.get_mut(&id) else { continue };
+            if flight.is_deciding(job) {
+                in_a_call = true;
+            } else if let Some((waiter, history)) = leave(flight, job, &self.courses, pools) {
+                self.part(waiter, late, &history, now);
+            }
+        }
+        in_a_call
     }
 
     /// Lets go of jobs at once, though calls of theirs may be under way: nobody will hear the verdicts.

@@ -45,8 +45,6 @@ pub(super) struct Course {
     pub failures: Failures,
     /// Whether an id had its outcome since the split budget was last renewed.
     pub progress: bool,
-    /// How many proper verdicts other calls had had when the API last blamed the account for this one.
-    pub account_blamed_at: Option<u64>,
 }
 
 impl Course {
@@ -58,7 +56,6 @@ impl Course {
             reading: Reading::Needless,
             failures: Failures::default(),
             progress: false,
-            account_blamed_at: None,
         }
     }
 

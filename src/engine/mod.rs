@@ -154,6 +154,8 @@ pub struct Engine {
     next_course: u64,
     /// Calls whose verdict was about their batch: the API is there and takes the account.
     proper_verdicts: u64,
+    /// How many of them there were when the API last blamed the account for a call of these groups.
+    blamed: HashMap<Arc<GroupKey>, u64>,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
     retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
@@ -174,10 +176,16 @@ impl Engine {
             courses: HashMap::new(),
             next_course: 0,
             proper_verdicts: 0,
+            blamed: HashMap::new(),
             calls_under_way: 0,
             retries: BinaryHeap::new(),
             read_backs: BTreeSet::new(),
         }
+    }
+
+    /// Changes what is protected. Ids that were admitted before are looked at again when a batch of them is sealed.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = protection;
     }
 
     /// Takes a job. Ids that need no call have their outcome at once.
@@ -249,6 +257,11 @@ impl Engine {
     /// Ids without an outcome.
     pub fn pending_ids(&self) -> usize {
         self.flights.len()
+    }
+
+    /// The calls that waiting work is worth, if it went now: not what is under way, nor what waits for its retry.
+    pub fn waiting_calls(&self) -> usize {
+        self.backlog.calls()
     }
 
     /// Jobs without a result.

@@ -6,19 +6,15 @@ use super::course::{CallKey, Plan, Reading};
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
-use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
+
+/// Groups for whose calls the account was blamed, that are remembered.
+const MOST_BLAMED: usize = 1000;
 
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
-        self.calls_under_way = self.calls_under_way.saturating_sub(1);
-        let Some(course) = self.courses.get(&key) else { return };
-        let asked = course.asked().to_vec();
-        for id in &asked {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.phase = Phase::Sealed;
-            }
-        }
+        let Some(asked) = self.call_came_back(key) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
         }
@@ -29,25 +25,70 @@ impl Engine {
             Verdict::Account(evidence) => self.account_blamed(key, &asked, evidence, now),
             Verdict::Transient(evidence) => self.failed(key, &asked, evidence, now),
             Verdict::Unknown(evidence) => {
-                self.doubt(&asked, Doubt::Unknown);
-                if self.settings.read_back
-                    && let Some(course) = self.courses.get_mut(&key)
-                {
-                    course.reading = Reading::Due { guilt: None, tries: 0 };
-                }
+                self.may_have_landed(key, &asked);
                 self.failed(key, &asked, evidence, now);
             }
             Verdict::Refused(refusal, evidence) => self.refused(key, asked, *refusal, evidence, now),
         }
     }
 
-    /// An account at fault is at fault for every batch. Where others fared well in between it is this batch after all, and
-    /// it must not stop the lane for ever.
+    /// A call has its verdict while no call can succeed: a failure is not its batch's, so it costs no attempt. What is in no
+    /// call is parked.
+    pub fn outage(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
+        match verdict {
+            Verdict::Transient(_) | Verdict::Unknown(_) => {
+                if let Some(asked) = self.call_came_back(key) {
+                    if let Verdict::Unknown(_) = verdict {
+                        self.may_have_landed(key, &asked);
+                    }
+                    self.queue_up(key, now);
+                }
+            }
+            Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Account(_) | Verdict::Refused(..) => {
+                self.verdict(key, verdict, now);
+            }
+        }
+        self.park(now);
+    }
+
+    /// What a call had asked, if anybody still wants to know.
+    fn call_came_back(&mut self, key: CallKey) -> Option<Vec<InstanceId>> {
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        let asked = self.courses.get(&key)?.asked().to_vec();
+        for id in &asked {
+            if let Some(flight) = self.flights.get_mut(id) {
+                flight.phase = Phase::Sealed;
+            }
+        }
+        Some(asked)
+    }
+
+    /// A call of unknown fate carried these.
+    fn may_have_landed(&mut self, key: CallKey, asked: &[InstanceId]) {
+        self.doubt(asked, Doubt::Unknown);
+        if self.settings.read_back
+            && let Some(course) = self.courses.get_mut(&key)
+        {
+            course.reading = Reading::Due { guilt: None, tries: 0 };
+        }
+    }
+
+    /// Whether the account was blamed for a call of this group before, and calls fared well since: then it is the call that is
+    /// at fault, such as one for a product that the account has no right to release.
+    pub fn is_at_fault(&self, group: &GroupKey) -> bool {
+        self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
+    }
+
+    /// An account at fault is at fault for every batch. Where it is this call after all, it must not stop the lane for ever.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        let proper_verdicts = self.proper_verdicts;
-        let Some(course) = self.courses.get_mut(&key) else { return };
-        let before = course.account_blamed_at.replace(proper_verdicts);
-        if before.is_some_and(|before| proper_verdicts > before) {
+        let Some(course) = self.courses.get(&key) else { return };
+        let group = Arc::clone(&course.group);
+        let at_fault = self.is_at_fault(&group);
+        if self.blamed.len() >= MOST_BLAMED {
+            self.blamed.clear();
+        }
+        self.blamed.insert(group, self.proper_verdicts);
+        if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
             self.queue_up(key, now);

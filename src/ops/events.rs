@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use crate::api::{Answer, QUERY, RELEASE};
-use crate::config::CallsPerSecond;
 use crate::contract::{AccountName, DeadLetter, GroupKey, Outcome, ReadBack, Status, Verdict};
 use crate::engine::{Call, CallKind, SealReason};
+
+use crate::pace::{Bound, Hint, Permits};
 
 use super::Metrics;
 
@@ -160,8 +161,10 @@ pub struct JobPostponed {
 pub enum Postponement {
     /// Its calls failed.
     Failed,
-    /// Its turn has not come: too few permits, or its account is held.
+    /// Its turn has not come: too few permits.
     Parked,
+    /// Its account is held; the next call is tried after this.
+    Held { probed_in: Duration },
     /// The worker stops.
     Stopping,
 }
@@ -171,6 +174,7 @@ impl Postponement {
         match self {
             Self::Failed => "failed",
             Self::Parked => "parked",
+            Self::Held { .. } => "held",
             Self::Stopping => "stopping",
         }
     }
@@ -253,17 +257,24 @@ impl SessionLost<'_> {
 /// Calls of an account can't succeed, or can again.
 pub struct AccountChanged<'a> {
     pub account: &'a AccountName,
-    pub problem: Option<&'a str>,
+    /// The API's code for it, and what it is in words.
+    pub problem: Option<(Option<&'a str>, String)>,
 }
 
 impl AccountChanged<'_> {
     pub fn emit(self, metrics: &Metrics) {
         let account = self.account.as_str();
-        match self.problem {
-            Some(problem) => tracing::error!(account, problem, "calls are held, but for one probe at a time"),
-            None => tracing::info!(account, "calls go again"),
-        }
         metrics.account_held.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
+        match self.problem {
+            Some((code, problem)) => {
+                tracing::error!(account, problem, "calls are held, but for one probe at a time");
+                metrics.refused_with(account, code);
+            }
+            None => {
+                tracing::info!(account, "calls go again");
+                metrics.refused_with(account, None);
+            }
+        }
     }
 }
 
@@ -288,7 +299,8 @@ impl ThrottledLately<'_> {
 /// How a lane stands, told now and then.
 pub struct LaneStands<'a> {
     pub account: &'a AccountName,
-    pub quota: CallsPerSecond,
+    /// In calls a second; infinite where there is no limit.
+    pub quota: f64,
     pub pending_ids: usize,
     pub pending_jobs: usize,
     pub calls_under_way: usize,
@@ -298,15 +310,74 @@ pub struct LaneStands<'a> {
 impl LaneStands<'_> {
     pub fn emit(self, metrics: &Metrics) {
         let account = &[self.account.as_str()];
-        let rate = match self.quota {
-            CallsPerSecond::Limited(rate) => rate,
-            CallsPerSecond::Unlimited => f64::INFINITY,
-        };
-        metrics.quota_calls_per_second.with_label_values(account).set(rate);
+        metrics.quota_calls_per_second.with_label_values(account).set(self.quota);
         metrics.pending_instances.with_label_values(account).set(whole(self.pending_ids));
         metrics.pending_jobs.with_label_values(account).set(whole(self.pending_jobs));
         metrics.calls_under_way.with_label_values(account).set(whole(self.calls_under_way));
         metrics.oldest_pending_seconds.with_label_values(account).set(self.oldest.as_secs_f64());
+    }
+}
+
+/// What a worker makes of an account's quota, told now and then.
+pub struct PaceStands<'a> {
+    pub account: &'a AccountName,
+    /// In calls a second.
+    pub rate: f64,
+    pub share: f64,
+    pub workers: usize,
+    pub permits: Permits,
+    pub hint: Hint,
+}
+
+impl PaceStands<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let Self { rate, share, workers, permits, hint, .. } = self;
+        let account = self.account.as_str();
+        metrics.rate_calls_per_second.with_label_values(&[account]).set(rate);
+        metrics.share.with_label_values(&[account]).set(share);
+        metrics.fleet_workers.with_label_values(&[account]).set(whole(workers));
+        for (series, total) in [(&metrics.permits_used, permits.used), (&metrics.permits_idle, permits.idle)] {
+            let series = series.with_label_values(&[account]);
+            series.inc_by(total.saturating_sub(series.get()));
+        }
+        let drain = hint.drain.map_or(f64::INFINITY, |drain| drain.as_secs_f64());
+        metrics.drain_seconds.with_label_values(&[account]).set(drain);
+        metrics.useful_workers.with_label_values(&[account]).set(hint.useful_workers.into());
+        for bound in Bound::ALL {
+            metrics.backlog_bound.with_label_values(&[account, bound.as_str()]).set(i64::from(bound == hint.bound));
+        }
+    }
+}
+
+/// The settings were read again.
+pub enum SettingsReloaded<'a> {
+    /// The paths of what has changed: what is in force now, and what waits for the next start.
+    Applied {
+        applied: &'a [String],
+        needs_restart: &'a [String],
+    },
+    Refused {
+        error: &'a str,
+    },
+}
+
+impl SettingsReloaded<'_> {
+    pub fn emit(self, metrics: &Metrics) {
+        let result = match self {
+            Self::Applied { applied, needs_restart } => {
+                tracing::info!(changed = applied.join(", "), "the settings were read again, protected ids included");
+                if !needs_restart.is_empty() {
+                    let settings = needs_restart.join(", ");
+                    tracing::warn!(settings, "these changes take effect only when the worker starts anew: restart it");
+                }
+                "applied"
+            }
+            Self::Refused { error } => {
+                tracing::error!(error, "the settings are refused: the old ones stay in force");
+                "refused"
+            }
+        };
+        metrics.settings_reloads.with_label_values(&[result]).inc();
     }
 }
 

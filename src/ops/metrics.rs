@@ -1,6 +1,5 @@
 //! The series on `/metrics`. Seconds and `_total` as Prometheus wants them; labels bounded, never an id.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +8,10 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use super::events::Postponement;
 use super::fewest::FewestCalls;
+use super::labels::Labels;
 use super::process::ProcessCollector;
-use crate::api::RELEASE;
-use crate::contract::{AccountName, Class, GroupKey, Status};
-use crate::engine::SealReason;
+use crate::contract::{AccountName, GroupKey};
 
 /// Products with a label of their own; later ones are `other`, so that a producer's typos can't grow the series.
 const MAX_PRODUCTS: usize = 50;
@@ -22,23 +19,8 @@ const MAX_PRODUCTS: usize = 50;
 /// Kinds of dead letters with a label of their own; later ones are `other`.
 const MAX_FINGERPRINTS: usize = 64;
 
-const STATUSES: [Status; 6] =
-    [Status::Released, Status::Partial, Status::Failed, Status::DryRun, Status::Expired, Status::Invalid];
-
-const CLASSES: [Class; 9] = [
-    Class::Released,
-    Class::Throttled,
-    Class::Transient,
-    Class::Unknown,
-    Class::Account,
-    Class::Request,
-    Class::Instance,
-    Class::Gone,
-    Class::Unlisted,
-];
-
-const SEAL_REASONS: [SealReason; 6] =
-    [SealReason::Full, SealReason::Linger, SealReason::Idle, SealReason::Overdue, SealReason::Retry, SealReason::Split];
+/// Codes of an account's problem with a label of their own; later ones are `other`.
+const MAX_PROBLEMS: usize = 64;
 
 /// Every series of a worker.
 #[derive(Debug)]
@@ -54,8 +36,8 @@ pub struct Metrics {
     pub(super) jobs_postponed: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) critical_seconds: Histogram,
-    calls: IntCounterVec,
-    call_seconds: HistogramVec,
+    pub(super) calls: IntCounterVec,
+    pub(super) call_seconds: HistogramVec,
     pub(super) batches_sealed: IntCounterVec,
     pub(super) batch_instances: HistogramVec,
     pub(super) batch_wait_seconds: HistogramVec,
@@ -65,11 +47,22 @@ pub struct Metrics {
     pub(super) calls_under_way: IntGaugeVec,
     pub(super) oldest_pending_seconds: GaugeVec,
     pub(super) account_held: IntGaugeVec,
+    account_problem: IntGaugeVec,
+    problems: Labels,
     pub(super) quota_calls_per_second: GaugeVec,
+    pub(super) rate_calls_per_second: GaugeVec,
+    pub(super) share: GaugeVec,
+    pub(super) fleet_workers: IntGaugeVec,
+    pub(super) permits_used: IntCounterVec,
+    pub(super) permits_idle: IntCounterVec,
+    pub(super) drain_seconds: GaugeVec,
+    pub(super) useful_workers: IntGaugeVec,
+    pub(super) backlog_bound: IntGaugeVec,
+    pub(super) settings_reloads: IntCounterVec,
     pub(super) held_deliveries: IntGauge,
     pub(super) oldest_job_seconds: Gauge,
     pub(super) permit_wait_seconds: HistogramVec,
-    fewest_calls: IntCounterVec,
+    pub(super) fewest_calls: IntCounterVec,
     fewest: Mutex<FewestCalls>,
 }
 
@@ -94,11 +87,12 @@ impl Metrics {
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
-        let whole = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let series = IntGaugeVec::new(Opts::new(name, help), &["account"])?;
+        let labelled = |name: &str, help: &str, labels: &[&str]| -> Result<IntGaugeVec, prometheus::Error> {
+            let series = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(series.clone()))?;
             Ok(series)
         };
+        let whole = |name: &str, help: &str| labelled(name, help, &["account"]);
         let real = |name: &str, help: &str| -> Result<GaugeVec, prometheus::Error> {
             let series = GaugeVec::new(Opts::new(name, help), &["account"])?;
             registry.register(Box::new(series.clone()))?;
@@ -195,7 +189,46 @@ impl Metrics {
             )?,
             quota_calls_per_second: real(
                 "bulkrelease_quota_calls_per_second",
-                "The quota that this worker keeps to; +Inf where it is unlimited.",
+                "The account's quota as believed now, all workers together; +Inf where it is unlimited.",
+            )?,
+            account_problem: labelled(
+                "bulkrelease_account_problem",
+                "1 while calls are held, by the API's code for it (64 of them, then other).",
+                &["account", "code"],
+            )?,
+            problems: Labels::at_most(MAX_PROBLEMS),
+            rate_calls_per_second: real(
+                "bulkrelease_rate_calls_per_second",
+                "What this worker may call now: its share of the account's quota.",
+            )?,
+            share: real("bulkrelease_share", "This worker's share of the account's quota, 0 to 1.")?,
+            fleet_workers: whole(
+                "bulkrelease_fleet_workers",
+                "Workers of the account that are heard, this one included; 0 while not even this one is.",
+            )?,
+            permits_used: counter("bulkrelease_permits_used_total", "Permits spent on a call.", &["account"])?,
+            permits_idle: counter(
+                "bulkrelease_permits_idle_total",
+                "Permits that fell due while nothing was ready to be called.",
+                &["account"],
+            )?,
+            drain_seconds: real(
+                "bulkrelease_drain_seconds",
+                "Until all work known here and waiting in the queue is called, at today's rate; +Inf while calls are held.",
+            )?,
+            useful_workers: whole(
+                "bulkrelease_useful_workers",
+                "How many workers make the most of the quota for the work that waits.",
+            )?,
+            backlog_bound: labelled(
+                "bulkrelease_backlog_bound",
+                "1 for what holds the backlog up: quota, workers, or nothing.",
+                &["account", "by"],
+            )?,
+            settings_reloads: counter(
+                "bulkrelease_settings_reloads_total",
+                "Settings read again (SIGHUP): applied or refused.",
+                &["result"],
             )?,
             held_deliveries,
             oldest_job_seconds,
@@ -219,38 +252,6 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Shows what nothing was counted of yet at zero: a rate needs a value to begin from.
-    fn begin(&self) {
-        for kind in ["job", "remainder"] {
-            for redelivered in ["false", "true"] {
-                self.jobs_received.with_label_values(&[kind, redelivered]);
-            }
-        }
-        for status in STATUSES {
-            self.jobs_finished.with_label_values(&[status.as_str()]);
-        }
-        for why in [Postponement::Failed, Postponement::Parked, Postponement::Stopping] {
-            self.jobs_postponed.with_label_values(&[why.as_str()]);
-        }
-    }
-
-    /// The same for an account.
-    pub fn begin_account(&self, account: &AccountName) {
-        let account = account.as_str();
-        for class in CLASSES {
-            self.calls.with_label_values(&[account, RELEASE, class.as_str()]);
-        }
-        for reason in SEAL_REASONS {
-            self.batches_sealed.with_label_values(&[account, reason.as_str()]);
-        }
-        self.fewest_calls.with_label_values(&[account]);
-        self.account_held.with_label_values(&[account]);
-        self.call_seconds.with_label_values(&[account, RELEASE]);
-        for histogram in [&self.batch_instances, &self.batch_wait_seconds, &self.permit_wait_seconds] {
-            histogram.with_label_values(&[account]);
-        }
-    }
-
     /// The label of a product: its code, or `other` once there are too many.
     pub(super) fn product(&self, code: &str) -> String {
         self.products.label(code)
@@ -259,6 +260,18 @@ impl Metrics {
     /// The label of a dead letter's fingerprint.
     pub(super) fn fingerprint(&self, fingerprint: &str) -> String {
         self.fingerprints.label(fingerprint)
+    }
+
+    /// An account is refused with this code, or no longer.
+    pub(super) fn refused_with(&self, account: &str, code: Option<&str>) {
+        for known in self.problems.all() {
+            let labels = [account, known.as_str()];
+            // Most accounts never had most problems.
+            self.account_problem.remove_label_values(&labels).ok();
+        }
+        if let Some(code) = code {
+            self.account_problem.with_label_values(&[account, &self.problems.label(code)]).set(1);
+        }
     }
 
     /// Counts a call that was answered.
@@ -279,30 +292,6 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
-    }
-}
-
-/// Values of a label that the world chooses, as many as the series can bear.
-#[derive(Debug)]
-struct Labels {
-    most: usize,
-    known: Mutex<HashSet<String>>,
-}
-
-impl Labels {
-    fn at_most(most: usize) -> Self {
-        Self { most, known: Mutex::new(HashSet::new()) }
-    }
-
-    /// The value itself, or `other` once there are too many.
-    fn label(&self, value: &str) -> String {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(value) || known.len() < self.most {
-            known.insert(value.to_owned());
-            value.to_owned()
-        } else {
-            "other".to_owned()
-        }
     }
 }
 

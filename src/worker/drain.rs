@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::fleet::heard;
 use super::reply::Ending;
 use super::{REPORT_EVERY, Worker, sleep_until};
 use crate::broker::Subscription;
@@ -126,6 +127,7 @@ impl Worker {
                         self.send_on_postponed(None, &subscription);
                     }
                     () = sleep_until(wakes_at) => {}
+                    beacon = heard(&mut self.fleet) => self.hear_beacon(&beacon),
                     _ = report.tick() => self.report(&subscription, Some("the worker is stopping")),
                     Some(event) = subscription.events.recv() => {
                         self.hear(event);
@@ -145,6 +147,7 @@ impl Worker {
         self.summary.read_backs += queries as u64;
         self.calls.abort_all();
         self.abandon(&subscription);
+        self.leave_fleet().await;
         self.confirm_the_rest(subscription, deadline).await
     }
 

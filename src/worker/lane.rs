@@ -8,17 +8,19 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::LATELY;
+use super::fleet::RHYTHM;
 use super::intake::Standing;
+use super::queued::{Mix, Part};
 use super::read_back::{REST, ReadBackPace};
-use crate::api::{Answer, Client, Listing};
-use crate::config::{AccountSettings, CallsPerSecond, RetrySettings, WorkerSettings};
-use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Verdict};
-use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, Moment, Protection};
+use crate::api::{Answer, Client, Listing, mend};
+use crate::config::{AccountSettings, RetrySettings, WorkerSettings};
+use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Refusal, Verdict};
+use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, Protection};
 use crate::ops::Metrics;
 use crate::ops::events::{
-    AccountChanged, BatchSealed, CallAnswered, LaneStands, QueryAnswered, ReadBackRests, ThrottledLately,
+    AccountChanged, BatchSealed, CallAnswered, LaneStands, PaceStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
-use crate::pace::{DelayPolicy, Delays, Gate, Quota};
+use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings};
 
 /// A call that came back.
 pub struct Answered {
@@ -40,16 +42,18 @@ enum Said {
 pub struct Lane {
     account: AccountName,
     pub engine: Engine,
-    rate: CallsPerSecond,
-    quota: Quota,
+    pace: Pace,
     read_back: ReadBackPace,
-    gate: Gate,
+    /// What to do about an account that is refused.
+    mend: Option<&'static str>,
+    /// What of the jobs that came was this account's.
+    part: Part,
     client: Arc<Client>,
     max_in_flight_calls: usize,
-    /// When the first permit is due that was asked for in vain.
-    permit_at: Option<Moment>,
     /// Since when the batch whose turn it is can't be called.
     blocked_since: Option<Moment>,
+    /// When the permit for a query is due that was asked for in vain.
+    query_at: Option<Moment>,
     lately: Lately,
 }
 
@@ -69,6 +73,7 @@ impl Lane {
         worker: &WorkerSettings,
         retry: &RetrySettings,
         protection: Protection,
+        me: Member,
     ) -> Self {
         let policy = DelayPolicy {
             initial_interval: retry.initial_interval,
@@ -88,22 +93,29 @@ impl Lane {
             atomic: settings.atomic,
             read_back: settings.read_back,
         };
+        let pace = PaceSettings {
+            account: account.clone(),
+            calls_per_second: settings.calls_per_second,
+            burst: settings.burst,
+            max_in_flight_calls: worker.max_in_flight_calls,
+            fleet: Some(RHYTHM),
+        };
         let mut lane = Self {
             account,
             engine: Engine::new(engine, protection, Box::new(move |attempt| between_retries.before(attempt))),
-            rate: settings.calls_per_second,
-            quota: Quota::new(settings.calls_per_second, settings.burst),
+            pace: Pace::new(pace, me, delays(), Moment::ZERO),
             read_back: ReadBackPace::new(settings.read_back_calls_per_second),
-            gate: Gate::new(delays()),
+            mend: None,
+            part: Part::default(),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
-            permit_at: None,
             blocked_since: None,
+            query_at: None,
             lately: Lately::default(),
         };
         if let Err(problem) = lane.client.credential() {
             let evidence = Evidence::own("NoCredential", problem);
-            lane.gate.learn(&Verdict::Account(evidence), None, Duration::ZERO);
+            lane.pace.fail(&Verdict::Account(evidence), Moment::ZERO);
         }
         lane
     }
@@ -111,25 +123,27 @@ impl Lane {
     /// Spends every permit that is there on the batch whose turn it is.
     pub fn call_what_may_go(&mut self, now: Moment, calls: &mut JoinSet<Answered>, metrics: &Metrics) {
         self.engine.advance(now);
-        self.permit_at = None;
+        if self.pace.problem().is_some() {
+            self.engine.park(now);
+        }
+        self.query_at = None;
         self.read_back_what_may_go(now, calls);
         while self.engine.ready(now) {
             let blocked_since = *self.blocked_since.get_or_insert(now);
-            if !self.may_call(now) {
-                return;
-            }
-            if let Err(due) = self.quota.take(now) {
-                self.permit_is_due(due);
+            if !self.has_room() || self.pace.take(now).is_err() {
                 return;
             }
             self.blocked_since = None;
-            if let Some(call) = self.engine.seal(now) {
-                BatchSealed { call: &call, blocked: now.saturating_sub(blocked_since) }.emit(metrics);
-                calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
+            match self.engine.seal(now) {
+                Some(call) => {
+                    BatchSealed { call: &call, blocked: now.saturating_sub(blocked_since) }.emit(metrics);
+                    calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call));
+                }
+                None => self.pace.forgo(),
             }
         }
         self.blocked_since = None;
-        self.quota.rest();
+        self.pace.rest(now);
     }
 
     /// While no call can succeed nothing is asked; a batch that waits for its reading may be the one to probe with.
@@ -139,17 +153,17 @@ impl Lane {
                 self.engine.forgo_read_back(now);
                 continue;
             }
-            if !self.may_call(now) {
+            if !self.has_room() || !self.pace.open(now) {
                 return;
             }
-            if self.gate.problem().is_some() {
+            if self.pace.problem().is_some() {
                 if !self.engine.ready(now) {
                     self.engine.forgo_read_back(now);
                 }
                 return;
             }
             if let Err(due) = self.read_back.take(now) {
-                self.permit_is_due(due);
+                self.query_at = Some(due);
                 return;
             }
             if let Some(call) = self.engine.seal_read_back(now) {
@@ -159,21 +173,16 @@ impl Lane {
         self.read_back.idle();
     }
 
-    fn may_call(&self, now: Moment) -> bool {
-        let under_way = self.engine.calls_under_way();
-        under_way < self.max_in_flight_calls && self.gate.open(now, under_way)
-    }
-
-    fn permit_is_due(&mut self, due: Moment) {
-        self.permit_at = self.permit_at.into_iter().chain([due]).min();
+    fn has_room(&self) -> bool {
+        self.engine.calls_under_way() < self.max_in_flight_calls
     }
 
     /// When to look again, if nothing happens before.
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let timers = self.engine.wakes_at(now);
         let waits = self.engine.ready(now) || self.engine.read_back_ready();
-        let pause = self.gate.opens_at(now).filter(|_| waits);
-        timers.into_iter().chain(self.permit_at).chain(pause).min()
+        let permit = self.pace.wakes_at(now).filter(|_| waits);
+        timers.into_iter().chain(self.query_at).chain(permit).min()
     }
 
     /// Learns what a call, or a query, came to.
@@ -184,12 +193,29 @@ impl Lane {
                 CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics);
                 self.lately.calls += 1;
                 self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
-                let before = self.gate.problem().map(str::to_owned);
-                self.gate.learn(&answer.verdict, answer.pause, now);
-                if before.as_deref() != self.gate.problem() {
-                    AccountChanged { account: &self.account, problem: self.gate.problem() }.emit(metrics);
+                let before = self.pace.problem().map(str::to_owned);
+                // To the circuit a call that alone is at fault is one that was answered.
+                let learned = match &answer.verdict {
+                    Verdict::Account(evidence) if self.engine.is_at_fault(&group) => {
+                        &Verdict::Refused(Refusal::Request, Arc::clone(evidence))
+                    }
+                    verdict => verdict,
+                };
+                self.pace.learn(learned, answer.pause, now);
+                self.mend = match &answer.verdict {
+                    Verdict::Account(evidence) => evidence.code.as_deref().and_then(mend),
+                    _ => None,
+                };
+                let held = self.pace.problem().is_some();
+                if before.as_deref() != self.pace.problem() {
+                    let problem = self.held().map(|words| (answer.verdict.evidence().code.as_deref(), words));
+                    AccountChanged { account: &self.account, problem }.emit(metrics);
                 }
-                self.engine.verdict(key, &answer.verdict, now);
+                if held {
+                    self.engine.outage(key, &answer.verdict, now);
+                } else {
+                    self.engine.verdict(key, &answer.verdict, now);
+                }
             }
             // The gate minds releases alone.
             Said::Listing(listing) => {
@@ -203,17 +229,64 @@ impl Lane {
     }
 
     pub fn standing(&self) -> Standing {
-        if self.gate.problem().is_some() { Standing::Held } else { Standing::Calling }
+        if self.pace.problem().is_some() { Standing::Held } else { Standing::Calling }
     }
 
     /// What keeps the account from being called, in words.
     pub fn problem(&self) -> Option<String> {
         let missing = || self.client.credential().err();
-        let problem = self.gate.problem().map(str::to_owned).or_else(missing)?;
-        Some(format!("account {}: {problem}", self.account))
+        Some(format!("account {}: {}", self.account, self.held().or_else(missing)?))
     }
 
-    pub fn report(&mut self, now: Moment, metrics: &Metrics) {
+    /// Why calls are held, and what to do about it.
+    fn held(&self) -> Option<String> {
+        let problem = self.pace.problem()?;
+        Some(self.mend.map_or_else(|| problem.to_owned(), |mend| format!("{problem} ({mend})")))
+    }
+
+    /// While calls are held: how long until the next one is tried.
+    pub fn probes_in(&self, now: Moment) -> Option<Duration> {
+        self.pace.problem()?;
+        Some(self.pace.opens_at(now).map_or(Duration::ZERO, |at| at.saturating_sub(now)))
+    }
+
+    /// A job of the account comes, with so many ids.
+    pub fn admit(&mut self, job: NewJob, now: Moment) -> JobKey {
+        self.part.add(job.places.len());
+        self.engine.admit(job, now)
+    }
+
+    /// Of what came before, half counts from here on.
+    pub fn halve_part(&mut self) {
+        self.part.halve();
+    }
+
+    /// When the account's next beacon is due, if it shares a quota.
+    pub fn beacon_at(&self, now: Moment) -> Option<Moment> {
+        self.pace.beacon_at(now)
+    }
+
+    pub fn beacon(&mut self, now: Moment) -> AccountBeacon {
+        self.pace.beacon(self.waiting_calls(), now)
+    }
+
+    pub fn hear(&mut self, beacon: &Beacon, now: Moment) {
+        self.pace.hear(beacon, now);
+    }
+
+    fn waiting_calls(&self) -> u64 {
+        self.engine.waiting_calls() as u64
+    }
+
+    /// Goes on with other settings.
+    pub fn change(&mut self, settings: &AccountSettings, protection: Protection, now: Moment) {
+        self.pace.reset(settings.calls_per_second, settings.burst, now);
+        self.read_back.reset(settings.read_back_calls_per_second);
+        self.engine.protect(protection);
+    }
+
+    /// `queued`: the jobs that wait in the broker.
+    pub fn report(&mut self, queued: u64, mix: &Mix, now: Moment, metrics: &Metrics) {
         if now >= self.lately.since + LATELY {
             let Lately { calls, throttled, .. } =
                 std::mem::replace(&mut self.lately, Lately { since: now, ..Lately::default() });
@@ -223,11 +296,20 @@ impl Lane {
         }
         LaneStands {
             account: &self.account,
-            quota: self.rate,
+            quota: self.pace.quota(),
             pending_ids: self.engine.pending_ids(),
             pending_jobs: self.engine.pending_jobs(),
             calls_under_way: self.engine.calls_under_way(),
             oldest: self.engine.oldest_age(now),
+        }
+        .emit(metrics);
+        PaceStands {
+            account: &self.account,
+            rate: self.pace.rate(),
+            share: self.pace.share(),
+            workers: self.pace.workers(),
+            permits: self.pace.permits(),
+            hint: self.pace.hint(self.waiting_calls(), self.part.calls(queued, mix), now),
         }
         .emit(metrics);
     }

@@ -8,10 +8,13 @@
 //!
 //! One task owns all of it, so no state is shared; only the calls themselves run beside it.
 
+mod change;
 mod drain;
+mod fleet;
 mod intake;
 mod lane;
 mod postpone;
+mod queued;
 mod read_back;
 mod reply;
 
@@ -22,23 +25,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use change::Change;
 pub use drain::Summary;
 
-use intake::{Arrival, Bounds, Intake, is_remainder};
+use intake::{Arrival, Bounds, Intake, Standing, is_remainder};
 use lane::{Answered, Lane};
 use postpone::PostponedLately;
+use queued::{Depth, Mix};
 use reply::{Ending, Held, since};
 
 use crate::api::{Client, ClientError, credentials::Chain};
-use crate::broker::{Broker, Delivery, DeliveryTag, Event, Publication, Queue, Settlement, Subscription};
+use crate::broker::{Broker, Delivery, DeliveryTag, Event, Fleet, Publication, Queue, Settlement, Subscription};
 use crate::config::Settings;
 use crate::contract::AccountName;
 use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
 use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
 use crate::ops::{Metrics, Vitals};
+use crate::pace::Member;
 
 /// Events taken from the broker at a time, before permits are looked at again.
 const EVENTS_AT_A_TIME: usize = 512;
@@ -66,6 +73,16 @@ pub struct Worker {
     settings: Settings,
     name: String,
     lanes: BTreeMap<AccountName, Lane>,
+    me: Member,
+    fleet: Option<Fleet>,
+    /// A held account was called in vain since a job was last taken.
+    probed: bool,
+    /// Whether it was said that a beacon can't be read.
+    beacon_unread: bool,
+    changes: Option<mpsc::Receiver<Change>>,
+    /// The jobs that wait in the broker, and what came of them lately.
+    queued: u64,
+    mix: Mix,
     jobs: Admitted,
     pending_bytes: usize,
     /// Deliveries beyond the bounds on pending ids and bytes, and when they came; as many as the prefetch at most.
@@ -104,20 +121,31 @@ impl Worker {
         vitals: Arc<Vitals>,
     ) -> Result<Self, WorkerError> {
         let protection = protection(&settings)?;
+        let name = settings.worker.name.clone().unwrap_or_else(own_name);
+        let born = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        let me = Member { born, name: name.clone() };
+        let (worker, retry) = (&settings.worker, &settings.retry);
         let mut lanes = BTreeMap::new();
-        for (name, account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
-            let client = Client::new(name.as_str(), account, credentials(name))?;
-            let lane = Lane::new(name.clone(), client, account, &settings.worker, &settings.retry, protection.clone());
-            metrics.begin_account(name);
-            lanes.insert(name.clone(), lane);
+        for (account, of_account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
+            let client = Client::new(account.as_str(), of_account, credentials(account))?;
+            let (guard, me) = (protection.clone(), me.clone());
+            metrics.begin_account(account);
+            lanes.insert(account.clone(), Lane::new(account.clone(), client, of_account, worker, retry, guard, me));
         }
         if lanes.is_empty() {
             return Err(WorkerError::NoAccount);
         }
         Ok(Self {
-            name: settings.worker.name.clone().unwrap_or_else(own_name),
+            name,
             settings,
             lanes,
+            me,
+            fleet: None,
+            probed: false,
+            beacon_unread: false,
+            changes: None,
+            queued: 0,
+            mix: Mix::default(),
             jobs: HashMap::new(),
             pending_bytes: 0,
             waiting: VecDeque::new(),
@@ -134,6 +162,8 @@ impl Worker {
     /// Works until `stop` resolves, then drains. Says what it did.
     pub async fn run(mut self, broker: &dyn Broker, stop: impl Future<Output = ()>) -> Summary {
         let mut subscription = broker.subscribe(Queue::Jobs, self.settings.broker.prefetch);
+        self.join_fleet(broker);
+        let mut depth = Depth::of(broker);
         let mut stop = pin!(stop);
         let mut events = Vec::with_capacity(EVENTS_AT_A_TIME);
         let mut report = tokio::time::interval(REPORT_EVERY);
@@ -146,7 +176,13 @@ impl Worker {
                 // First among the steady sources: a busy queue must not starve the deadline of a batch.
                 () = sleep_until(wakes_at) => {}
                 Some(answered) = self.calls.join_next() => self.learn(answered),
+                beacon = fleet::heard(&mut self.fleet) => self.hear_beacon(&beacon),
                 _ = report.tick() => self.report(&subscription, None),
+                change = change::next(&mut self.changes) => {
+                    self.change(change);
+                    self.join_fleet(broker);
+                }
+                queued = depth.next() => self.queued = queued,
                 count = subscription.events.recv_many(&mut events, EVENTS_AT_A_TIME) => {
                     if count == 0 {
                         tracing::error!("the broker's subscription has ended: stopping");
@@ -171,7 +207,8 @@ impl Worker {
         {
             self.take_in(delivery, arrival, room, subscription);
         }
-        let mut wakes_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
+        let given_up_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
+        let mut wakes_at = given_up_at.into_iter().chain(self.tell_fleet(now)).min();
         for lane in self.lanes.values_mut() {
             lane.call_what_may_go(now, &mut self.calls, &self.metrics);
             wakes_at = wakes_at.into_iter().chain(lane.wakes_at(now)).min();
@@ -212,6 +249,7 @@ impl Worker {
                 self.summary.count_call(answered.kind);
                 if let Some(lane) = self.lanes.get_mut(&answered.account) {
                     lane.learn(answered, now, &self.metrics);
+                    self.probed |= lane.standing() == Standing::Held;
                 }
             }
             // A call catches its own panics, and nobody cancels one.
@@ -253,8 +291,12 @@ impl Worker {
             Intake::Admitted(held, job) if !(room || job.ends_at_once(now)) => self.park(held, job, subscription),
             Intake::Admitted(held, job) => {
                 let account = held.job.group.account.clone();
+                if self.mix.add() {
+                    self.lanes.values_mut().for_each(Lane::halve_part);
+                }
                 if let Some(lane) = self.lanes.get_mut(&account) {
-                    let key = lane.engine.admit(job, now);
+                    self.probed = false;
+                    let key = lane.admit(job, now);
                     self.pending_bytes += held.bytes;
                     self.jobs.insert((account, key), held);
                 }
@@ -266,7 +308,10 @@ impl Worker {
     fn has_room(&self) -> bool {
         let ids: usize = self.lanes.values().map(|lane| lane.engine.pending_ids()).sum();
         let worker = &self.settings.worker;
-        self.jobs.is_empty() || (ids < worker.max_pending_ids && self.pending_bytes < worker.max_pending_bytes)
+        // A job that is taken for a held account makes way for others, and there are none: one for each probe is enough.
+        let in_vain = !self.probed && self.lanes.values().all(|lane| lane.standing() == Standing::Held);
+        let within = ids < worker.max_pending_ids && self.pending_bytes < worker.max_pending_bytes;
+        self.jobs.is_empty() || (within && !in_vain)
     }
 
     /// Every delivery of a lost session comes again under another tag, so what is held of it is let go.
@@ -320,7 +365,7 @@ impl Worker {
         WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len(), oldest: self.oldest_job() }
             .emit(&self.metrics);
         for lane in self.lanes.values_mut() {
-            lane.report(now, &self.metrics);
+            lane.report(self.queued, &self.mix, now, &self.metrics);
         }
         self.postponed_lately.report(now);
     }

@@ -33,13 +33,19 @@ impl Worker {
     /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
     pub(super) fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
         let mut postponed = Vec::new();
+        let now = self.now();
         for (account, lane) in &mut self.lanes {
-            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job)));
+            let held = lane.probes_in(now).map(|probed_in| Postponement::Held { probed_in });
+            postponed.extend(lane.engine.take_postponed().into_iter().map(|job| (account.clone(), job, held)));
         }
-        for (account, job) in postponed {
+        for (account, job, account_held) in postponed {
             let Some(held) = self.jobs.remove(&(account, job.key)) else { continue };
             self.pending_bytes -= held.bytes;
-            let why = why.unwrap_or(if job.parked { Postponement::Parked } else { Postponement::Failed });
+            let why = why.unwrap_or(if job.parked {
+                account_held.unwrap_or(Postponement::Parked)
+            } else {
+                Postponement::Failed
+            });
             let first_failure = job.first_failure.map(|at| self.at(at));
             let rest = Rest { places: job.places, why, parked: job.parked, calls: job.calls, first_failure };
             self.send_on(held, rest, subscription);
@@ -57,7 +63,7 @@ impl Worker {
         self.summary.postponed += 1;
         match rest.why {
             Postponement::Failed => self.postponed_lately.failed += 1,
-            Postponement::Parked => self.postponed_lately.parked += 1,
+            Postponement::Parked | Postponement::Held { .. } => self.postponed_lately.parked += 1,
             Postponement::Stopping => {}
         }
         JobPostponed { why: rest.why }.emit(&self.metrics);
@@ -126,12 +132,14 @@ impl Held {
 }
 
 /// Which step a job waits on. Each round of failed calls in a process leads to the next one; whoever only waits for permits
-/// goes to the last, and a stopping worker's jobs to the first.
+/// goes to the last, whoever waits for its account to the first that is not over before the next call is tried, and a
+/// stopping worker's jobs to the first of all.
 fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
     let last = retry.steps.len().saturating_sub(1);
     match why {
         Postponement::Stopping => 0,
         Postponement::Parked => last,
+        Postponement::Held { probed_in } => retry.steps.iter().position(|step| *step >= probed_in).unwrap_or(last),
         Postponement::Failed => {
             let rounds = attempts.saturating_sub(1) / retry.attempts_in_process.max(1);
             usize::try_from(rounds).unwrap_or(last).min(last)
@@ -141,6 +149,8 @@ fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -150,5 +160,12 @@ mod tests {
         assert_eq!(steps, [0, 0, 0, 1, 1, 2, 2, 2, 2]);
         assert_eq!(step(Postponement::Parked, 0, &retry), 2);
         assert_eq!(step(Postponement::Stopping, 9, &retry), 0);
+    }
+
+    #[test]
+    fn whoever_waits_for_its_account_comes_back_soon_after_it_may_be_mended() {
+        let retry = RetrySettings::default();
+        let held = |seconds| step(Postponement::Held { probed_in: Duration::from_secs(seconds) }, 0, &retry);
+        assert_eq!([0, 10, 11, 60, 61, 9000].map(held), [0, 0, 1, 1, 2, 2]);
     }
 }

@@ -27,6 +27,11 @@ impl ReadBackPace {
         Self { quota, paused_until: Moment::ZERO, rests_until: Moment::ZERO, refused: false }
     }
 
+    /// Goes on with another quota.
+    pub fn reset(&mut self, rate: CallsPerSecond) {
+        self.quota = Quota::new(rate, 1);
+    }
+
     /// Whether there is no use in asking.
     pub fn rests(&self, now: Moment) -> bool {
         now < self.rests_until

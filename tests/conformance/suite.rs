@@ -1,13 +1,13 @@
 //! What every broker promises, a test each. It must not know which broker it runs on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bulkrelease::broker::{Broker, DeliveryTag, Destination, Event, Publication, Queue, Settlement, WatchName};
 use bulkrelease::contract::{Message, Properties};
 
 use super::subscriber::{
-    Subscriber, bodies, drain, enqueue, expect_depth, message, numbered, once_each, result_of, tally,
+    PATIENCE, Subscriber, bodies, drain, enqueue, expect_depth, message, numbered, once_each, result_of, tally,
 };
 
 /// The retry steps of every broker here: one that a test can wait for, and one that it never does.
@@ -455,4 +455,45 @@ async fn enqueue_in_order(broker: &dyn Broker, bodies: impl IntoIterator<Item = 
     for body in bodies {
         enqueue(broker, [body]).await;
     }
+}
+
+pub async fn every_worker_hears_every_beacon_its_own_included(broker: &dyn Broker) {
+    let mut fleet = [broker.join_fleet(), broker.join_fleet(), broker.join_fleet()];
+    for listener in 0..fleet.len() {
+        // Told again and again, as workers do: nobody is known to listen before something was heard.
+        let mut heard = BTreeSet::new();
+        while heard.len() < fleet.len() {
+            for (number, member) in fleet.iter().enumerate() {
+                member.tell(vec![b'0' + u8::try_from(number).expect("a digit")]);
+            }
+            let beacon = tokio::time::timeout(Duration::from_millis(200), fleet[listener].hear()).await;
+            heard.extend(beacon.ok().flatten());
+        }
+    }
+    let [first, second, mut third] = fleet;
+    first.leave(PATIENCE).await;
+    drop(second);
+    third.tell(b"last".to_vec());
+    while third.hear().await.expect("a fleet of one") != b"last" {}
+    third.leave(PATIENCE).await;
+    for queue in Queue::ALL {
+        assert_eq!(broker.depth(queue).await, Ok(0), "a beacon is in no queue of the house");
+    }
+}
+
+pub async fn what_was_told_last_is_heard_though_its_sender_leaves(broker: &dyn Broker) {
+    let (mut listener, leaving) = (broker.join_fleet(), broker.join_fleet());
+    loop {
+        leaving.tell(b"here".to_vec());
+        listener.tell(b"there".to_vec());
+        // Both are known to take part when the listener has heard both.
+        let both = async { while listener.hear().await.expect("a fleet") != b"here" {} };
+        if tokio::time::timeout(Duration::from_millis(200), both).await.is_ok() {
+            break;
+        }
+    }
+    leaving.tell(b"gone".to_vec());
+    leaving.leave(PATIENCE).await;
+    let farewell = async { while listener.hear().await.expect("a fleet") != b"gone" {} };
+    tokio::time::timeout(PATIENCE, farewell).await.expect("a farewell");
 }

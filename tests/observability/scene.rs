@@ -170,7 +170,7 @@ impl Scene {
         self.faults(json!([{"answer": "key-inactive"}])).await;
         self.enqueue(50, |number| json!({"Region": format!("held-{number}")})).await;
         self.prometheus.until_alert("BulkreleaseAccountHeld").await;
-        self.prometheus.until("sum(bulkrelease_jobs_postponed_total{why=\"parked\"}) > 0").await;
+        self.prometheus.until("sum(bulkrelease_jobs_postponed_total{why=\"held\"}) > 0").await;
         self.first.take().expect("a worker").kill();
         self.prometheus.until_alert("BulkreleaseWorkerDown").await;
         self.first = Some(Worker::start(&self.settings[0]).await);

@@ -5,11 +5,13 @@
 //!   as `isolation` allows.
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
 //! - `enqueue`: messages that are each known to have reached their queue. `look`: what is in a queue, taking none of it.
+//! - `beacons`: what workers tell each other, over a connection of its own.
 //! - `properties`: messages; `health`, `reconnect`: small change.
 //!
 //! No lapin type leaves this room.
 
 mod acknowledge;
+mod beacons;
 mod connection;
 mod consumer;
 mod enqueue;
@@ -41,7 +43,7 @@ use self::consumer::{ConsumingSide, Ends};
 use self::health::HealthBoard;
 use self::publisher::Publisher;
 use self::session::Source;
-use super::{Broker, BrokerError, Look, Queue, Subscription, WatchName};
+use super::{Broker, BrokerError, Fleet, Look, Queue, Subscription, WatchName};
 use crate::config::BrokerSettings;
 use crate::contract::{DEAD, JOBS, Message};
 
@@ -189,5 +191,9 @@ impl Broker for AmqpBroker {
             topology::unwatch(&connection, &name).await
         }
         .boxed()
+    }
+
+    fn join_fleet(&self) -> Fleet {
+        Fleet::begin(|ends| beacons::take_part(Arc::clone(&self.server), ends))
     }
 }

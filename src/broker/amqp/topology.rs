@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::ANSWER_TIMEOUT;
 use crate::broker::{BrokerError, Queue, UNWATCHED, WatchName, step_name};
 use crate::config::QueueType;
-use crate::contract::{ARCHIVE, DEAD, JOBS, RESULTS, RETRY, UNROUTED};
+use crate::contract::{ARCHIVE, DEAD, FLEET, JOBS, RESULTS, RETRY, UNROUTED};
 
 /// The broker's own net under the worker's `max_deliveries`.
 const JOBS_DELIVERY_LIMIT: i64 = 100;
@@ -71,6 +71,8 @@ impl Topology<'_> {
             entities.push(Entity::Queue { name: queue.clone(), arguments });
             entities.push(Entity::Binding { exchange: name, queue, key });
         }
+        // Of a beacon that no worker hears nobody is to be told.
+        entities.push(Entity::Exchange { name: FLEET, kind: ExchangeKind::Fanout, alternate: None });
         entities.push(Entity::Exchange { name: RETRY, kind: ExchangeKind::Direct, alternate: Some(UNROUTED) });
         for &after in self.steps {
             let queue = Queue::Retry { after }.name();

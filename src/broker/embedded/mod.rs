@@ -15,6 +15,7 @@
 //! So a result is published exactly once, and a job may be worked at more than once. Leases are counted on the
 //! machine's clock: set back by an hour, it keeps what a dead process held from the others for an hour.
 
+mod beacons;
 mod connection;
 mod error;
 mod hold;
@@ -35,7 +36,7 @@ use tokio::sync::watch;
 use self::connection::Connection;
 use self::store::Store;
 use self::turn::millis;
-use super::{Broker, BrokerError, Look, Queue, Subscription, UNWATCHED, WatchName};
+use super::{Broker, BrokerError, Fleet, Look, Queue, Subscription, UNWATCHED, WatchName};
 use crate::contract::{DEAD, JOBS, Message};
 
 /// How long a process may be silent before what it holds is handed to others.
@@ -130,5 +131,9 @@ impl Broker for EmbeddedBroker {
     fn unwatch(&self, name: WatchName) -> BoxFuture<'_, Result<(), BrokerError>> {
         let queue = Queue::Watch(name).name();
         self.connection.run(move |store| store.write(|file| statements::unwatch(file, &queue))).boxed()
+    }
+
+    fn join_fleet(&self) -> Fleet {
+        Fleet::begin(|ends| beacons::take_part(Connection::new(self.path.clone()), ends))
     }
 }

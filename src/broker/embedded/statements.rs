@@ -182,6 +182,21 @@ pub fn give_back(connection: &Connection, id: i64, session: u64) -> rusqlite::Re
     Ok(count(connection, sql, params![id, session])? == 1)
 }
 
+pub fn tell(connection: &Connection, beacon: &[u8], expires: i64) -> rusqlite::Result<()> {
+    count(connection, "INSERT INTO beacon (expires, body) VALUES (?1, ?2)", params![expires, beacon]).map(drop)
+}
+
+/// The beacons that came after one and did not expire, with their numbers, in their order.
+pub fn hear(connection: &Connection, after: i64, now: i64) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+    let sql = "SELECT number, body FROM beacon WHERE number > ?1 AND expires > ?2 ORDER BY number";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_map(params![after, now], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+pub fn end_expired_beacons(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    count(connection, "DELETE FROM beacon WHERE expires <= ?1", params![now]).map(drop)
+}
+
 fn count(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute(values)
 }

@@ -35,6 +35,14 @@ const SCHEMA: &str = "
     ) STRICT;
     PRAGMA user_version = 2;
 ";
+/// Beside `SCHEMA` and its version: a program that doesn't know this table is not hurt by it.
+const BEACONS: &str = "
+    CREATE TABLE IF NOT EXISTS beacon (
+        number  INTEGER PRIMARY KEY AUTOINCREMENT,
+        expires INTEGER NOT NULL, -- milliseconds since 1970
+        body    BLOB    NOT NULL
+    ) STRICT;
+";
 /// How often a locked file is tried again, a few milliseconds apart: about five seconds.
 const LOCKED_TRIES: i32 = 2500;
 
@@ -89,6 +97,9 @@ impl Store {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
         if version(&transaction).map_err(fail)? == 0 {
             transaction.execute_batch(SCHEMA).map_err(fail)?;
+        }
+        if version(&transaction).map_err(fail)? == VERSION {
+            transaction.execute_batch(BEACONS).map_err(fail)?;
         }
         transaction.commit().map_err(fail)?;
         self.check_schema()

@@ -6,6 +6,7 @@
 mod economy;
 mod judge;
 mod ladder;
+mod outage;
 mod run;
 mod world;
 

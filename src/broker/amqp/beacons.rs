@@ -1,0 +1,142 @@
+//! The fleet's beacons: a fanout exchange, and for each worker a queue that goes with its connection. On a connection of
+//! their own, so that they delay no job, and none that waits for confirms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::ANSWER_TIMEOUT;
+use super::connection::{Server, close};
+use super::reconnect::Backoff;
+use crate::broker::BrokerError;
+use crate::broker::fleet::{EXPIRY, Ends};
+use crate::contract::FLEET;
+
+/// Beacons that a queue holds; the oldest give way.
+const LENGTH: u32 = 1000;
+/// Beacons that a frozen worker finds in its buffers when it thaws, at most.
+const PREFETCH: u16 = 100;
+/// A blocked broker takes nothing: better lost than sent when it is no longer true.
+const WRITE_TIMEOUT: Duration = EXPIRY;
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Takes part until the worker leaves, over one connection after the other.
+pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
+    let mut backoff = Backoff::new();
+    loop {
+        let lost = match open(&server, &ends).await {
+            None => return,
+            Some(Err(error)) => error,
+            Some(Ok(mut place)) => {
+                ends.flow(Ok(()));
+                backoff.reset();
+                let outcome = place.live(&server, &mut ends).await;
+                close(&place.connection).await;
+                match outcome {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
+        };
+        ends.flow(Err(&lost));
+        tokio::select! {
+            () = ends.left() => return,
+            () = sleep(backoff.pause()) => {}
+        }
+    }
+}
+
+/// `None`: the worker has left meanwhile.
+async fn open(server: &Server, ends: &Ends) -> Option<Result<Place, BrokerError>> {
+    tokio::select! {
+        () = ends.left() => None,
+        place = Place::open(server) => Some(place),
+    }
+}
+
+/// One life of a place in the fleet.
+struct Place {
+    connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+impl Place {
+    async fn open(server: &Server) -> Result<Self, BrokerError> {
+        let connection = server.open_ready("beacons").await?;
+        let listening = async {
+            let channel = connection.create_channel().await?;
+            let consumer = listen(&channel).await?;
+            Ok((channel, consumer))
+        };
+        let refusal = match timeout(ANSWER_TIMEOUT, listening).await {
+            Ok(Ok((channel, consumer))) => return Ok(Self { connection, channel, consumer }),
+            Ok(Err::<_, lapin::Error>(error)) => BrokerError::Other(error.to_string()),
+            Err(_) => BrokerError::TimedOut(ANSWER_TIMEOUT),
+        };
+        close(&connection).await;
+        Err(refusal)
+    }
+
+    /// `Ok` when the worker has left.
+    async fn live(&mut self, server: &Server, ends: &mut Ends) -> Result<(), BrokerError> {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                beacon = ends.next() => {
+                    let Some(beacon) = beacon else { return Ok(()) };
+                    match timeout(WRITE_TIMEOUT, write(&self.channel, &beacon)).await {
+                        Ok(written) => written.map_err(|error| server.unreachable(&error))?,
+                        Err(_) => return Err(BrokerError::TimedOut(WRITE_TIMEOUT)),
+                    }
+                }
+                delivery = self.consumer.next() => match delivery {
+                    Some(Ok(delivery)) => {
+                        ends.pass_on(delivery.data);
+                        let acked = self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await;
+                        acked.map_err(|error| server.unreachable(&error))?;
+                    }
+                    Some(Err(error)) => return Err(server.unreachable(&error)),
+                    None => return Err(server.unreachable(&"the broker cancelled the consumer of beacons")),
+                },
+                _ = look.tick() => {
+                    if !(self.connection.status().connected() && self.channel.status().connected()) {
+                        return Err(server.unreachable(&"the connection for beacons is lost"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A queue for whoever listens on this channel, and for nobody else.
+async fn listen(channel: &Channel) -> lapin::Result<Consumer> {
+    let queue = format!("{FLEET}.{:016x}", fastrand::u64(..));
+    let mut arguments = FieldTable::default();
+    // Said outright: where a virtual host has another default, a queue that is exclusive can't be of it.
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(EXPIRY.as_millis().try_into().unwrap_or(i64::MAX)));
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LENGTH.into()));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.as_str().into(), options, arguments).await?;
+    let bound = QueueBindOptions::default();
+    channel.queue_bind(queue.as_str().into(), FLEET.into(), "".into(), bound, FieldTable::default()).await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await
+}
+
+async fn write(channel: &Channel, beacon: &[u8]) -> lapin::Result<()> {
+    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    let unconfirmed = channel.basic_publish(FLEET.into(), "".into(), options, beacon, properties).await?;
+    // The channel is not in confirm mode: this is ready at once, but lapin keeps it if it is dropped unread.
+    unconfirmed.await.map(drop)
+}

@@ -1,0 +1,66 @@
+//! The worker among others: which beacons it sends and when, and who is told of those that come. What they mean is pace's.
+
+use std::time::Duration;
+
+use super::{Moment, Worker};
+use crate::broker::{Broker, Fleet};
+use crate::pace::{Beacon, Rhythm};
+
+/// A lost beacon costs nothing, and a dead worker's part lies idle for as long as it takes to miss three.
+pub(super) const RHYTHM: Rhythm = Rhythm { beacon_every: Duration::from_secs(1), expiry: Duration::from_secs(3) };
+
+/// How long a stopping worker tries to say so.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+impl Worker {
+    /// Joins the fleet as soon as an account has a quota to share.
+    pub(super) fn join_fleet(&mut self, broker: &dyn Broker) {
+        let now = self.now();
+        if self.fleet.is_none() && self.lanes.values().any(|lane| lane.beacon_at(now).is_some()) {
+            self.fleet = Some(broker.join_fleet());
+        }
+    }
+
+    /// Tells the others how things stand, if it is time. When the next beacon is due.
+    pub(super) fn tell_fleet(&mut self, now: Moment) -> Option<Moment> {
+        let fleet = self.fleet.as_ref()?;
+        let due = |worker: &Self| worker.lanes.values().filter_map(|lane| lane.beacon_at(now)).min();
+        if due(self)? <= now {
+            let sharing = self.lanes.values_mut().filter(|lane| lane.beacon_at(now).is_some());
+            let accounts = sharing.map(|lane| lane.beacon(now)).collect();
+            fleet.tell(Beacon::new(self.me.clone(), now, accounts).to_bytes());
+        }
+        due(self)
+    }
+
+    pub(super) fn hear_beacon(&mut self, bytes: &[u8]) {
+        let now = self.now();
+        match Beacon::from_bytes(bytes) {
+            Ok(beacon) => self.lanes.values_mut().for_each(|lane| lane.hear(&beacon, now)),
+            Err(error) if std::mem::replace(&mut self.beacon_unread, true) => {
+                tracing::debug!(%error, "another beacon can't be read");
+            }
+            Err(error) => tracing::warn!(%error, "a beacon can't be read: its sender is taken for gone"),
+        }
+    }
+
+    /// Leaves the fleet: what this worker had of each quota is the others'.
+    pub(super) async fn leave_fleet(&mut self) {
+        if let Some(fleet) = self.fleet.take() {
+            fleet.tell(Beacon::new(self.me.clone(), self.now(), Vec::new()).to_bytes());
+            fleet.leave(FAREWELL).await;
+        }
+    }
+}
+
+/// The next beacon that somebody sent. Without a fleet there is none, ever.
+pub(super) async fn heard(fleet: &mut Option<Fleet>) -> Vec<u8> {
+    match fleet {
+        // One that can hear no more is as good as none: silence is what pace goes by.
+        Some(fleet) => match fleet.hear().await {
+            Some(beacon) => beacon,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
