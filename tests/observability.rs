@@ -29,6 +29,7 @@ async fn every_question_of_dashboards_and_rules_has_an_answer_in_a_run_that_has_
     scene.many_groups_of_one().await;
     scene.a_bad_hour_of_the_api().await;
     scene.a_key_is_switched_off().await;
+    scene.settings_are_read_again().await;
     scene.people_mend_it().await;
     scene.messages_go_astray_in_the_broker().await;
     scene.the_broker_is_full().await;

@@ -18,17 +18,19 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
+use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
 use super::prometheus::Prometheus;
 use super::{file, http};
 use crate::support::program::{self, Program};
 use crate::support::rabbitmq::{Configuration, Node, free_ports};
+use crate::support::signals;
 use crate::support::subscriber::{PATIENCE, delivery, enqueue};
 use crate::support::worker::{Worker, WorkerSettings};
 
 /// What both workers together keep to, or each alone: more than the run needs is made to wait by the states themselves.
-const CALLS_PER_SECOND: f64 = 20.0;
+const CALLS_PER_SECOND: f64 = 40.0;
 
 /// Jobs of the producer, one of which is none.
 const PRODUCED: usize = 70;
@@ -42,6 +44,7 @@ pub struct Scene {
     settings: [WorkerSettings; 2],
     first: Option<Worker>,
     second: Option<Worker>,
+    protected: NamedTempFile,
     /// So that no two jobs bear a name.
     jobs: usize,
 }
@@ -71,13 +74,15 @@ impl Scene {
         // Before the workers: a counter's first step must not be its first value.
         let own = ("prometheus", Vec::new());
         let prometheus = Prometheus::start(&[&targets[..], &[own]].concat()).await;
-        let settings = [first, second].map(|port| worker(&url, &sandbox, port));
+        let protected = NamedTempFile::new().expect("a file");
+        let guard = protected.path().to_str().expect("a path in UTF-8");
+        let settings = [first, second].map(|port| worker(&url, &sandbox, port).with("SAFETY__PROTECTED_FILE", guard));
         let (first, second) = tokio::join!(Worker::start(&settings[0]), Worker::start(&settings[1]));
         let broker = broker.expect("settings");
         let management = local(management);
         let (first, second) = (Some(first), Some(second));
         prometheus.until("count(up{job=\"bulkrelease\"} == 1) == 2").await;
-        Self { prometheus, node, broker, sandbox, management, settings, first, second, jobs: 0 }
+        Self { prometheus, node, broker, sandbox, management, settings, first, second, protected, jobs: 0 }
     }
 
     /// From now on calls fail so.
@@ -136,7 +141,7 @@ impl Scene {
 
     /// Meanwhile connections break.
     pub async fn many_groups_of_one(&mut self) {
-        self.enqueue(600, |number| json!({"Region": format!("region-{number}")})).await;
+        self.enqueue(400, |number| json!({"Region": format!("region-{number}")})).await;
         self.prometheus.until_alert("BulkreleaseBatchesPartFilled").await;
         self.prometheus.until_alert("BulkreleaseJobTooOld").await;
         self.prometheus.until_ever("sum(rate(bulkrelease_permit_wait_seconds_sum[8s])) > 0").await;
@@ -177,6 +182,17 @@ impl Scene {
         self.prometheus.until_alert("BulkreleaseWorkerRestarts").await;
         self.faults(json!([])).await;
         self.prometheus.until("sum(bulkrelease_account_held) == 0").await;
+    }
+
+    /// Once as they were, and once without the file of protected ids.
+    pub async fn settings_are_read_again(&self) {
+        let worker = self.second.as_ref().expect("a worker").id();
+        signals::send("HUP", worker);
+        self.prometheus.until("sum(bulkrelease_settings_reloads_total{result=\"applied\"}) > 0").await;
+        std::fs::remove_file(self.protected.path()).expect("removed");
+        signals::send("HUP", worker);
+        self.prometheus.until_alert("BulkreleaseSettingsRefused").await;
+        std::fs::write(self.protected.path(), "").expect("written");
     }
 
     /// One kind of letters is discarded, and somebody looks at the others.
