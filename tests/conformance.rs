@@ -55,6 +55,7 @@ macro_rules! held_to_the_suite {
             what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers
             more_than_the_prefetch_is_held_where_it_is_asked_for
             every_worker_hears_every_beacon_its_own_included
+            whoever_comes_first_hears_that_nobody_else_is_there
             what_was_told_last_is_heard_though_its_sender_leaves
         }
     };

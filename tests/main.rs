@@ -12,6 +12,7 @@ mod credentials;
 mod dead;
 mod drain;
 mod embedded;
+mod fleet;
 mod ladder;
 mod main_job;
 mod observability;

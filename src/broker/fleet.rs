@@ -9,15 +9,23 @@ use tokio::task::JoinHandle;
 use super::BrokerError;
 
 /// A beacon that nobody took for so long is dropped by the broker: what it says is no longer true.
-pub(super) const EXPIRY: Duration = Duration::from_secs(3);
+pub(super) const EXPIRY: Duration = Duration::from_secs(6);
 /// Beacons that the worker has not read yet; the next ones are dropped.
 const HEARD: usize = 1024;
+
+/// What a worker hears of its fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Beacon(Vec<u8>),
+    /// When this worker came, nobody else was there.
+    Nobody,
+}
 
 /// A worker's place in the fleet. Dropping it ends it.
 #[derive(Debug)]
 pub struct Fleet {
     told: watch::Sender<Vec<u8>>,
-    heard: mpsc::Receiver<Vec<u8>>,
+    heard: mpsc::Receiver<Heard>,
     /// Its panic shows as silence, which pace knows to bear.
     taking_part: JoinHandle<()>,
 }
@@ -26,7 +34,7 @@ pub struct Fleet {
 #[derive(Debug)]
 pub(super) struct Ends {
     told: watch::Receiver<Vec<u8>>,
-    heard: mpsc::Sender<Vec<u8>>,
+    heard: mpsc::Sender<Heard>,
     /// Whether it was said that beacons don't flow.
     silent: bool,
 }
@@ -48,8 +56,8 @@ impl Fleet {
         self.told.send_replace(beacon);
     }
 
-    /// The next beacon; `None` when none can come any more.
-    pub async fn hear(&mut self) -> Option<Vec<u8>> {
+    /// What is told next; `None` when nothing can come any more.
+    pub async fn hear(&mut self) -> Option<Heard> {
         self.heard.recv().await
     }
 
@@ -74,8 +82,8 @@ impl Ends {
         self.heard.closed().await;
     }
 
-    pub fn pass_on(&self, beacon: Vec<u8>) {
-        if self.heard.try_send(beacon).is_err() {
+    pub fn pass_on(&self, heard: Heard) {
+        if self.heard.try_send(heard).is_err() {
             tracing::debug!("a beacon was not listened to");
         }
     }
@@ -90,7 +98,7 @@ impl Ends {
                 self.silent = true;
                 tracing::warn!(
                     %error,
-                    "the fleet's beacons don't flow: until they do, this worker keeps to a small part of each quota"
+                    "the fleet's beacons don't flow: until they do, this worker keeps to a part of each quota"
                 );
             }
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-pub use self::fleet::Fleet;
+pub use self::fleet::{Fleet, Heard};
 pub use self::look::Look;
 pub use self::queue::{Queue, WatchName, step_name};
 use crate::config::BrokerSettings;

@@ -373,7 +373,7 @@ impl SettingsReloaded<'_> {
                 "applied"
             }
             Self::Refused { error } => {
-                tracing::error!(error, "the settings are refused: the old ones stay in force");
+                tracing::error!("the settings are refused, and the old ones stay in force: {error}");
                 "refused"
             }
         };

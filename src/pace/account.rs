@@ -3,21 +3,17 @@
 
 use std::time::Duration;
 
+use super::adaptation::Adaptation;
 use super::beacon::{AccountBeacon, Beacon, Member};
-use super::hint::{Bound, Hint, Permits};
+use super::fleet::{Fleet, Rhythm, Source};
+use super::hint::{Hint, Lately, Permits, Seen, Stand};
 use super::{Delays, Gate, Quota};
 use crate::config::CallsPerSecond;
 use crate::contract::{AccountName, Verdict};
 use crate::engine::Moment;
 
-/// How the workers of a fleet keep in touch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rhythm {
-    /// How often each tells how it stands, at the least.
-    pub beacon_every: Duration,
-    /// The silence after which a worker counts as gone: several beacons, so that a lost one costs nothing.
-    pub expiry: Duration,
-}
+/// How long, in beacons, until everyone has heard of a lower quota and keeps to it.
+const HEARD_BY_ALL: u32 = 2;
 
 #[derive(Debug, Clone)]
 pub struct PaceSettings {
@@ -44,50 +40,96 @@ pub struct Pace {
     settings: PaceSettings,
     gate: Gate,
     quota: Quota,
+    fleet: Option<Fleet>,
+    /// None where there is no limit.
+    adaptation: Option<Adaptation>,
     calls_under_way: usize,
+    /// Calls that were under way when one of them was throttled: if another is, that is no news.
+    same_herd: usize,
     /// When the permit is due that was asked for in vain.
     waits_until: Option<Moment>,
-    permits: Permits,
+    /// Permits that had fallen due when it was last seen that no work waits.
+    idle_from: Option<f64>,
+    seen: Seen,
+    seen_at: Moment,
     taken: u64,
     throttled: u64,
+    lately: Lately,
 }
 
 impl Pace {
     /// `now` is the worker's start, or later; the first beacon is due then.
-    pub fn new(settings: PaceSettings, _me: Member, delays: Delays, _now: Moment) -> Self {
-        Self {
+    pub fn new(settings: PaceSettings, me: Member, delays: Delays, now: Moment) -> Self {
+        let mut pace = Self {
             quota: Quota::new(settings.calls_per_second, settings.burst),
+            fleet: settings.fleet.map(|rhythm| Fleet::new(me, rhythm, now)),
+            adaptation: Adaptation::new(settings.calls_per_second),
             settings,
             gate: Gate::new(delays),
             calls_under_way: 0,
+            same_herd: 0,
             waits_until: None,
-            permits: Permits::default(),
+            idle_from: None,
+            seen: Seen::default(),
+            seen_at: now,
             taken: 0,
             throttled: 0,
-        }
+            lately: Lately::default(),
+        };
+        pace.keep_to_quota(now);
+        pace
     }
 
     /// Takes a permit for a call that goes at once: its verdict must be learned. To be asked only when work waits.
     pub fn take(&mut self, now: Moment) -> Result<(), Wait> {
+        self.advance(now);
+        self.count_idle(now);
+        self.idle_from = None;
         self.waits_until = None;
-        if !self.gate.open(now, self.calls_under_way) {
-            return Err(self.gate.opens_at(now).map_or(Wait::Event, |at| self.wait(at)));
-        }
-        self.quota.take(now).map_err(|due| self.wait(due))?;
-        self.calls_under_way += 1;
-        self.permits.used += 1;
-        Ok(())
+        let refused = if self.gate.open(now, self.calls_under_way) {
+            match self.permit(now) {
+                Ok(()) => {
+                    self.calls_under_way += 1;
+                    self.seen.used += 1;
+                    return Ok(());
+                }
+                Err(due) => due,
+            }
+        } else {
+            self.gate.opens_at(now)
+        };
+        self.waits_until = refused;
+        self.needs(true, now);
+        Err(refused.map_or(Wait::Event, Wait::Until))
     }
 
-    fn wait(&mut self, until: Moment) -> Wait {
-        self.waits_until = Some(until);
-        Wait::Until(until)
+    fn permit(&mut self, now: Moment) -> Result<(), Option<Moment>> {
+        let Some(fleet) = self.fleet.as_mut().filter(|_| self.adaptation.is_some()) else {
+            return self.quota.take(now);
+        };
+        let Err(dealt) = fleet.spend(now) else { return Ok(()) };
+        match fleet.source(now) {
+            Source::Dealt => Err(dealt),
+            Source::Own(_) => self.quota.take(now).map_err(|own| own.into_iter().chain(dealt).min()),
+        }
     }
 
     /// No work waits any more.
-    pub fn rest(&mut self, _now: Moment) {
+    pub fn rest(&mut self, now: Moment) {
+        self.advance(now);
         self.waits_until = None;
         self.quota.rest();
+        self.count_idle(now);
+        self.needs(false, now);
+    }
+
+    /// Permits of our own limiter that nobody wanted; dealt ones are counted as they lapse.
+    fn count_idle(&mut self, now: Moment) {
+        let own = self.fleet.as_ref().is_none_or(|fleet| fleet.source(now) != Source::Dealt);
+        let due = own.then(|| self.quota.fallen_due(now));
+        if let (Some(from), Some(due)) = (std::mem::replace(&mut self.idle_from, due), due) {
+            self.seen.idle += (due - from).max(0.0);
+        }
     }
 
     /// A permit was taken and no call made of it: nothing of what waited was wanted any more.
@@ -97,13 +139,46 @@ impl Pace {
 
     /// Learns what a call came to, and the pause that the server asks for with it.
     pub fn learn(&mut self, verdict: &Verdict, pause: Option<Duration>, now: Moment) {
+        self.advance(now);
         self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        self.seen.answered += 1;
+        let herd = self.same_herd > 0;
+        self.same_herd = self.same_herd.saturating_sub(1);
         match verdict {
-            Verdict::Throttled(_) => self.throttled += 1,
-            Verdict::Released(_) | Verdict::Refused(..) => self.taken += 1,
+            Verdict::Throttled(_) => {
+                self.throttled += 1;
+                if !herd {
+                    self.same_herd = self.calls_under_way;
+                    self.throttle(now);
+                }
+            }
+            Verdict::Released(_) | Verdict::Refused(..) => {
+                self.taken += 1;
+                self.observe(1, 0, now);
+            }
             Verdict::Transient(_) | Verdict::Unknown(_) | Verdict::Account(_) => {}
         }
         self.gate.learn(verdict, pause, now);
+        self.keep_to_quota(now);
+    }
+
+    fn throttle(&mut self, now: Moment) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.hurry();
+        }
+        self.observe(0, 1, now);
+    }
+
+    /// Whoever deals observes for all; the others believe.
+    fn observe(&mut self, taken: u64, throttled: u64, now: Moment) {
+        let settles = match &self.fleet {
+            Some(fleet) if !fleet.deals() => return,
+            Some(fleet) if fleet.workers() > 1 => fleet.rhythm().beacon_every * HEARD_BY_ALL,
+            _ => Duration::ZERO,
+        };
+        if let Some(adaptation) = &mut self.adaptation {
+            adaptation.observe(taken, throttled, settles, now);
+        }
     }
 
     /// No call can succeed, and that is known without one.
@@ -132,65 +207,129 @@ impl Pace {
     }
 
     /// When the next beacon is due; none for a worker on its own.
-    pub fn beacon_at(&self, _now: Moment) -> Option<Moment> {
-        None
+    pub fn beacon_at(&self, now: Moment) -> Option<Moment> {
+        self.fleet.as_ref().map(|fleet| fleet.beacon_at().max(now))
     }
 
     /// What to tell the others, as it is sent. `need`: the calls that waiting work is worth.
-    pub fn beacon(&mut self, need: u64, _now: Moment) -> AccountBeacon {
-        AccountBeacon {
+    pub fn beacon(&mut self, need: u64, now: Moment) -> AccountBeacon {
+        self.advance(now);
+        let has_limit = self.adaptation.is_some();
+        let believed = self.quota();
+        let beacon = AccountBeacon {
             account: self.settings.account.clone(),
             need,
-            holds: Some(1.0),
-            keeps: None,
+            listens: false,
+            leaves: false,
             allots: None,
             taken: self.taken,
             throttled: self.throttled,
-        }
+        };
+        let Some(fleet) = &mut self.fleet else { return beacon };
+        let allots = fleet.deal(need, has_limit.then_some(believed), &mut self.quota, now);
+        fleet.tell(AccountBeacon { allots, ..beacon }, now)
+    }
+
+    /// The last beacon: what this worker has is for the others from here on, and it calls no more.
+    pub fn farewell(&mut self, now: Moment) -> AccountBeacon {
+        AccountBeacon { leaves: true, ..self.beacon(0, now) }
     }
 
     /// Hears a beacon, its own included.
-    pub fn hear(&mut self, _beacon: &Beacon, _now: Moment) {}
+    pub fn hear(&mut self, beacon: &Beacon, now: Moment) {
+        self.advance(now);
+        let Some(about) = beacon.accounts.iter().find(|about| about.account == self.settings.account) else { return };
+        let Some(fleet) = &mut self.fleet else { return };
+        let news = fleet.hear(&beacon.from, beacon.at, about, &self.quota, now);
+        if let (Some(quota), Some(adaptation)) = (news.quota, &mut self.adaptation) {
+            adaptation.adopt(quota);
+        }
+        if news.taken + news.throttled > 0 {
+            self.observe(news.taken, news.throttled, now);
+        }
+        self.advance(now);
+    }
+
+    /// Nobody else was there a moment ago: what is not heard by now need not be listened for.
+    pub fn alone(&mut self, now: Moment) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.alone(now);
+        }
+        self.advance(now);
+    }
 
     /// Takes other settings of the quota, as from here on. Nothing is called sooner for it than they allow.
-    pub fn reset(&mut self, calls_per_second: CallsPerSecond, burst: u32, _now: Moment) {
-        self.quota = Quota::new(calls_per_second, burst);
+    pub fn reset(&mut self, calls_per_second: CallsPerSecond, burst: u32, now: Moment) {
         (self.settings.calls_per_second, self.settings.burst) = (calls_per_second, burst);
+        self.adaptation = Adaptation::new(calls_per_second);
+        self.quota.allow_burst(burst, now);
+        self.keep_to_quota(now);
     }
 
     /// The account's quota as believed now, in calls a second; infinite where there is no limit.
     pub fn quota(&self) -> f64 {
-        match self.settings.calls_per_second {
-            CallsPerSecond::Limited(rate) => rate,
-            CallsPerSecond::Unlimited | CallsPerSecond::Auto => f64::INFINITY,
-        }
+        self.adaptation.as_ref().map_or(f64::INFINITY, Adaptation::rate)
     }
 
     /// What this worker may call now, in calls a second.
     pub fn rate(&self) -> f64 {
-        self.quota() * self.share()
+        match &self.adaptation {
+            Some(adaptation) => adaptation.rate() * self.share(),
+            None => f64::INFINITY,
+        }
     }
 
     /// This worker's share of the quota, 0 to 1.
     pub fn share(&self) -> f64 {
-        1.0
+        self.fleet.as_ref().map_or(1.0, |fleet| fleet.share(self.seen_at))
     }
 
     /// The workers of this account that are heard, this one included.
     pub fn workers(&self) -> usize {
-        1
+        self.fleet.as_ref().map_or(1, Fleet::workers)
     }
 
     pub fn permits(&self) -> Permits {
-        self.permits
+        Permits { used: self.seen.used, idle: self.seen.idle as u64 }
     }
 
     /// What holds the backlog up. `here`: calls that wait in this worker; `queued`: those that the broker's queue is worth.
-    pub fn hint(&mut self, here: u64, queued: u64, _now: Moment) -> Hint {
-        if here + queued == 0 {
-            return Hint { bound: Bound::Nothing, drain: Some(Duration::ZERO), useful_workers: 0 };
+    pub fn hint(&mut self, here: u64, queued: u64, now: Moment) -> Hint {
+        self.advance(now);
+        let stand = Stand {
+            calls: here + queued + self.fleet.as_ref().map_or(0, Fleet::need_of_others),
+            quota: self.quota(),
+            open: self.gate.problem().is_none(),
+            workers: self.workers(),
+            at_a_time: self.settings.max_in_flight_calls.max(1),
+        };
+        self.lately.hint(self.seen, stand, now)
+    }
+
+    /// Lets time pass.
+    fn advance(&mut self, now: Moment) {
+        self.seen.calling += self.calls_under_way as f64 * now.saturating_sub(self.seen_at).as_secs_f64();
+        self.seen_at = self.seen_at.max(now);
+        if let Some(fleet) = &mut self.fleet {
+            self.seen.idle += f64::from(fleet.advance(&mut self.quota, now));
         }
-        let drain = Duration::try_from_secs_f64((here + queued) as f64 / self.rate()).ok();
-        Hint { bound: Bound::Quota, drain, useful_workers: 1 }
+        self.keep_to_quota(now);
+    }
+
+    fn keep_to_quota(&mut self, now: Moment) {
+        let part = match self.fleet.as_ref().map(|fleet| fleet.source(now)) {
+            Some(Source::Own(part)) => part,
+            Some(Source::Dealt) | None => 1.0,
+        };
+        let rate = self.quota() * part;
+        if rate != self.quota.rate() {
+            self.quota.reshape(rate, now);
+        }
+    }
+
+    fn needs(&mut self, any: bool, now: Moment) {
+        if let Some(fleet) = &mut self.fleet {
+            fleet.needs(any, self.waits_until, now);
+        }
     }
 }

@@ -36,12 +36,13 @@ pub struct AccountBeacon {
     pub account: AccountName,
     /// The calls that its waiting work is worth now.
     pub need: u64,
-    /// The share of the quota that it uses until it says otherwise, 0 to 1; none while it only listens.
-    pub holds: Option<f64>,
-    /// The allotment that it keeps to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keeps: Option<Edition>,
-    /// What it allots to everyone, if it is the one who does.
+    /// It is new, or was cut off, and calls nothing before it has heard who else is there.
+    #[serde(default)]
+    pub listens: bool,
+    /// It goes, and this is its last beacon.
+    #[serde(default)]
+    pub leaves: bool,
+    /// Whose the next permits are, if it is the one who deals them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allots: Option<Allotment>,
     /// Calls that the account took since the sender's start.
@@ -52,22 +53,21 @@ pub struct AccountBeacon {
     pub throttled: u64,
 }
 
-/// Which allotment: whose, and of which of its beacons.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Edition {
-    pub by: Member,
-    pub at: u64,
-}
-
-/// Who may use how much of an account's quota.
+/// Whose an account's next permits are: all that are dealt and not due yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Allotment {
     /// The quota as believed now, in calls a second; none where there is no limit.
     pub calls_per_second: Option<f64>,
-    pub shares: Vec<(Member, f64)>,
+    pub members: Vec<Member>,
+    /// In the order in which they fall due.
+    pub permits: Vec<Permit>,
 }
+
+/// A permit that is dealt: its number, which no other has; in how many milliseconds it is due; whose it is, a place in the
+/// list of members; and the calls that it is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permit(pub u64, pub u32, pub u16, pub u32);
 
 /// Why bytes are no beacon that can be read.
 #[derive(Debug, thiserror::Error)]

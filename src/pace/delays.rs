@@ -41,6 +41,11 @@ impl Delays {
         self.ceiling(attempt).mul_f64(0.5 + self.random.f64() / 2.0)
     }
 
+    /// A number from 0 to 1.
+    pub fn jitter(&mut self) -> f64 {
+        self.random.f64()
+    }
+
     fn ceiling(&self, attempt: u32) -> Duration {
         let mut schedule: ExponentialBackoff = ExponentialBackoffBuilder::new()
             .with_initial_interval(self.policy.initial_interval)

@@ -50,7 +50,10 @@ impl Gate {
             }
             Verdict::Throttled(_) => {
                 (self.unanswered, self.problem) = (0, None);
-                self.close(now);
+                // Where the server says how long, that is how long.
+                if pause.is_none() {
+                    self.close(now);
+                }
             }
             Verdict::Account(evidence) => {
                 self.problem = Some(format!("the API refuses the account: {}", words(evidence)));
@@ -65,6 +68,8 @@ impl Gate {
             }
         }
         if let Some(pause) = pause {
+            // A little later than told, so that those who were told the same don't come back together.
+            let pause = pause.mul_f64(1.0 + self.delays.jitter() / 10.0);
             self.closed_until = self.closed_until.max(now + pause);
         }
     }
@@ -107,7 +112,7 @@ mod tests {
         gate.learn(&Verdict::Throttled(Evidence::own("Throttling", "")), None, now);
         gate.learn(&Verdict::Released(Evidence::own("Success", "")), None, now);
         assert!(!gate.open(Duration::from_millis(9_999), 0));
-        assert!(gate.open(Duration::from_secs(10), 5));
+        assert!(gate.open(Duration::from_secs(11), 5));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Worker {
                         self.send_on_postponed(None, &subscription);
                     }
                     () = sleep_until(wakes_at) => {}
-                    beacon = heard(&mut self.fleet) => self.hear_beacon(&beacon),
+                    heard = heard(&mut self.fleet) => self.hear_fleet(&heard),
                     _ = report.tick() => self.report(&subscription, Some("the worker is stopping")),
                     Some(event) = subscription.events.recv() => {
                         self.hear(event);

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::{Moment, Worker};
-use crate::broker::{Broker, Fleet};
-use crate::pace::{Beacon, Rhythm};
-
-/// A lost beacon costs nothing, and a dead worker's part lies idle for as long as it takes to miss three.
-pub(super) const RHYTHM: Rhythm = Rhythm { beacon_every: Duration::from_secs(1), expiry: Duration::from_secs(3) };
+use crate::broker::{Broker, Fleet, Heard};
+use crate::pace::Beacon;
 
 /// How long a stopping worker tries to say so.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -33,8 +30,12 @@ impl Worker {
         due(self)
     }
 
-    pub(super) fn hear_beacon(&mut self, bytes: &[u8]) {
+    pub(super) fn hear_fleet(&mut self, heard: &Heard) {
         let now = self.now();
+        let bytes = match heard {
+            Heard::Beacon(bytes) => bytes,
+            Heard::Nobody => return self.lanes.values_mut().for_each(|lane| lane.alone(now)),
+        };
         match Beacon::from_bytes(bytes) {
             Ok(beacon) => self.lanes.values_mut().for_each(|lane| lane.hear(&beacon, now)),
             Err(error) if std::mem::replace(&mut self.beacon_unread, true) => {
@@ -47,18 +48,21 @@ impl Worker {
     /// Leaves the fleet: what this worker had of each quota is the others'.
     pub(super) async fn leave_fleet(&mut self) {
         if let Some(fleet) = self.fleet.take() {
-            fleet.tell(Beacon::new(self.me.clone(), self.now(), Vec::new()).to_bytes());
+            let now = self.now();
+            let sharing = self.lanes.values_mut().filter(|lane| lane.beacon_at(now).is_some());
+            let accounts = sharing.map(|lane| lane.farewell(now)).collect();
+            fleet.tell(Beacon::new(self.me.clone(), now, accounts).to_bytes());
             fleet.leave(FAREWELL).await;
         }
     }
 }
 
-/// The next beacon that somebody sent. Without a fleet there is none, ever.
-pub(super) async fn heard(fleet: &mut Option<Fleet>) -> Vec<u8> {
+/// What the fleet tells next. Without one it is nothing, ever.
+pub(super) async fn heard(fleet: &mut Option<Fleet>) -> Heard {
     match fleet {
         // One that can hear no more is as good as none: silence is what pace goes by.
         Some(fleet) => match fleet.hear().await {
-            Some(beacon) => beacon,
+            Some(heard) => heard,
             None => std::future::pending().await,
         },
         None => std::future::pending().await,

@@ -8,7 +8,6 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::LATELY;
-use super::fleet::RHYTHM;
 use super::intake::Standing;
 use super::queued::{Mix, Part};
 use super::read_back::{REST, ReadBackPace};
@@ -20,7 +19,7 @@ use crate::ops::Metrics;
 use crate::ops::events::{
     AccountChanged, BatchSealed, CallAnswered, LaneStands, PaceStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
-use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings};
+use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
 
 /// A call that came back.
 pub struct Answered {
@@ -98,7 +97,7 @@ impl Lane {
             calls_per_second: settings.calls_per_second,
             burst: settings.burst,
             max_in_flight_calls: worker.max_in_flight_calls,
-            fleet: Some(RHYTHM),
+            fleet: Some(Rhythm::default()),
         };
         let mut lane = Self {
             account,
@@ -263,11 +262,21 @@ impl Lane {
 
     /// When the account's next beacon is due, if it shares a quota.
     pub fn beacon_at(&self, now: Moment) -> Option<Moment> {
-        self.pace.beacon_at(now)
+        self.pace.beacon_at(now).filter(|_| self.pace.quota().is_finite())
     }
 
     pub fn beacon(&mut self, now: Moment) -> AccountBeacon {
         self.pace.beacon(self.waiting_calls(), now)
+    }
+
+    /// The last one.
+    pub fn farewell(&mut self, now: Moment) -> AccountBeacon {
+        self.pace.farewell(now)
+    }
+
+    /// Nobody else can have been there when the worker joined the fleet.
+    pub fn alone(&mut self, now: Moment) {
+        self.pace.alone(now);
     }
 
     pub fn hear(&mut self, beacon: &Beacon, now: Moment) {

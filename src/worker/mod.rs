@@ -176,7 +176,7 @@ impl Worker {
                 // First among the steady sources: a busy queue must not starve the deadline of a batch.
                 () = sleep_until(wakes_at) => {}
                 Some(answered) = self.calls.join_next() => self.learn(answered),
-                beacon = fleet::heard(&mut self.fleet) => self.hear_beacon(&beacon),
+                heard = fleet::heard(&mut self.fleet) => self.hear_fleet(&heard),
                 _ = report.tick() => self.report(&subscription, None),
                 change = change::next(&mut self.changes) => {
                     self.change(change);

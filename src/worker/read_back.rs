@@ -39,7 +39,11 @@ impl ReadBackPace {
 
     /// Takes a permit for a query, or says when to come again.
     pub fn take(&mut self, now: Moment) -> Result<(), Moment> {
-        if now < self.paused_until { Err(self.paused_until) } else { self.quota.take(now) }
+        if now < self.paused_until {
+            Err(self.paused_until)
+        } else {
+            self.quota.take(now).map_err(|due| due.unwrap_or(now + REST))
+        }
     }
 
     /// No query waits any more.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use bulkrelease::broker::{Broker, DeliveryTag, Destination, Event, Publication, Queue, Settlement, WatchName};
+use bulkrelease::broker::{
+    Broker, DeliveryTag, Destination, Event, Fleet, Heard, Publication, Queue, Settlement, WatchName,
+};
 use bulkrelease::contract::{Message, Properties};
 
 use super::subscriber::{
@@ -466,18 +468,42 @@ pub async fn every_worker_hears_every_beacon_its_own_included(broker: &dyn Broke
             for (number, member) in fleet.iter().enumerate() {
                 member.tell(vec![b'0' + u8::try_from(number).expect("a digit")]);
             }
-            let beacon = tokio::time::timeout(Duration::from_millis(200), fleet[listener].hear()).await;
-            heard.extend(beacon.ok().flatten());
+            let told = tokio::time::timeout(Duration::from_millis(200), fleet[listener].hear()).await;
+            if let Ok(Some(Heard::Beacon(beacon))) = told {
+                heard.insert(beacon);
+            }
         }
     }
     let [first, second, mut third] = fleet;
     first.leave(PATIENCE).await;
     drop(second);
     third.tell(b"last".to_vec());
-    while third.hear().await.expect("a fleet of one") != b"last" {}
+    until_heard(&mut third, b"last").await;
     third.leave(PATIENCE).await;
     for queue in Queue::ALL {
         assert_eq!(broker.depth(queue).await, Ok(0), "a beacon is in no queue of the house");
+    }
+}
+
+pub async fn whoever_comes_first_hears_that_nobody_else_is_there(broker: &dyn Broker) {
+    // Again after everyone has left.
+    for _ in 0..2 {
+        let mut first = broker.join_fleet();
+        first.tell(b"first".to_vec());
+        let heard = tokio::time::timeout(PATIENCE, first.hear()).await.expect("a word in time");
+        assert_eq!(heard, Some(Heard::Nobody));
+        until_heard(&mut first, b"first").await;
+        let mut second = broker.join_fleet();
+        second.tell(b"second".to_vec());
+        let mut told = BTreeSet::new();
+        while !told.contains("second") {
+            match tokio::time::timeout(PATIENCE, second.hear()).await.expect("a word in time") {
+                Some(Heard::Beacon(beacon)) => told.insert(String::from_utf8(beacon).expect("a name")),
+                other => panic!("{other:?}"),
+            };
+        }
+        first.leave(PATIENCE).await;
+        second.leave(PATIENCE).await;
     }
 }
 
@@ -486,14 +512,17 @@ pub async fn what_was_told_last_is_heard_though_its_sender_leaves(broker: &dyn B
     loop {
         leaving.tell(b"here".to_vec());
         listener.tell(b"there".to_vec());
-        // Both are known to take part when the listener has heard both.
-        let both = async { while listener.hear().await.expect("a fleet") != b"here" {} };
-        if tokio::time::timeout(Duration::from_millis(200), both).await.is_ok() {
+        // It takes part, and the listener hears it.
+        if tokio::time::timeout(Duration::from_millis(200), until_heard(&mut listener, b"here")).await.is_ok() {
             break;
         }
     }
     leaving.tell(b"gone".to_vec());
     leaving.leave(PATIENCE).await;
-    let farewell = async { while listener.hear().await.expect("a fleet") != b"gone" {} };
-    tokio::time::timeout(PATIENCE, farewell).await.expect("a farewell");
+    until_heard(&mut listener, b"gone").await;
+}
+
+async fn until_heard(member: &mut Fleet, beacon: &[u8]) {
+    let hearing = async { while member.hear().await.expect("a fleet") != Heard::Beacon(beacon.to_vec()) {} };
+    tokio::time::timeout(PATIENCE, hearing).await.expect("a beacon in time");
 }

@@ -75,6 +75,11 @@ impl Program {
         signals::send("TERM", self.id());
     }
 
+    /// Asks it to read its settings again.
+    pub fn reload(&self) {
+        signals::send("HUP", self.id());
+    }
+
     /// Stops its time: it keeps its connections and answers nobody.
     pub fn pause(&self) {
         signals::send("STOP", self.id());

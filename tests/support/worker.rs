@@ -37,6 +37,19 @@ impl WorkerSettings {
         self.0.push(variable(name, value));
         self
     }
+
+    /// What it is told by a file, unless a variable says something else.
+    pub fn with_file(mut self, path: &str) -> Self {
+        self.0.push(("BULKRELEASE_CONFIG".to_owned(), path.to_owned()));
+        self
+    }
+
+    /// Leaves a setting to the file.
+    pub fn without(mut self, name: &str) -> Self {
+        let (left_out, _) = variable(name, "");
+        self.0.retain(|(name, _)| *name != left_out);
+        self
+    }
 }
 
 impl WorkerSettings {

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::ANSWER_TIMEOUT;
 use super::connection::{Server, close};
 use super::reconnect::Backoff;
 use crate::broker::BrokerError;
-use crate::broker::fleet::{EXPIRY, Ends};
+use crate::broker::fleet::{EXPIRY, Ends, Heard};
 use crate::contract::FLEET;
 
 /// Beacons that a queue holds; the oldest give way.
@@ -29,15 +30,21 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Takes part until the worker leaves, over one connection after the other.
 pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
+    let Some(mut newest) = ends.next().await else { return };
     let mut backoff = Backoff::new();
+    // Whoever comes back may find that the others have not yet.
+    let mut comes = true;
     loop {
-        let lost = match open(&server, &ends).await {
+        let lost = match open(&server, &ends, &newest).await {
             None => return,
             Some(Err(error)) => error,
             Some(Ok(mut place)) => {
                 ends.flow(Ok(()));
                 backoff.reset();
-                let outcome = place.live(&server, &mut ends).await;
+                if std::mem::take(&mut comes) && place.nobody_else {
+                    ends.pass_on(Heard::Nobody);
+                }
+                let outcome = place.live(&server, &mut ends, &mut newest).await;
                 close(&place.connection).await;
                 match outcome {
                     Ok(()) => return,
@@ -54,10 +61,10 @@ pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
 }
 
 /// `None`: the worker has left meanwhile.
-async fn open(server: &Server, ends: &Ends) -> Option<Result<Place, BrokerError>> {
+async fn open(server: &Server, ends: &Ends, beacon: &[u8]) -> Option<Result<Place, BrokerError>> {
     tokio::select! {
         () = ends.left() => None,
-        place = Place::open(server) => Some(place),
+        place = Place::open(server, beacon) => Some(place),
     }
 }
 
@@ -66,18 +73,23 @@ struct Place {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
+    /// Before it was taken there was none.
+    nobody_else: bool,
 }
 
 impl Place {
-    async fn open(server: &Server) -> Result<Self, BrokerError> {
+    async fn open(server: &Server, beacon: &[u8]) -> Result<Self, BrokerError> {
         let connection = server.open_ready("beacons").await?;
         let listening = async {
+            let nobody_else = is_unheard(&connection, beacon).await?;
             let channel = connection.create_channel().await?;
             let consumer = listen(&channel).await?;
-            Ok((channel, consumer))
+            Ok((channel, consumer, nobody_else))
         };
         let refusal = match timeout(ANSWER_TIMEOUT, listening).await {
-            Ok(Ok((channel, consumer))) => return Ok(Self { connection, channel, consumer }),
+            Ok(Ok((channel, consumer, nobody_else))) => {
+                return Ok(Self { connection, channel, consumer, nobody_else });
+            }
             Ok(Err::<_, lapin::Error>(error)) => BrokerError::Other(error.to_string()),
             Err(_) => BrokerError::TimedOut(ANSWER_TIMEOUT),
         };
@@ -85,22 +97,28 @@ impl Place {
         Err(refusal)
     }
 
+    async fn tell(&self, server: &Server, beacon: &[u8]) -> Result<(), BrokerError> {
+        match timeout(WRITE_TIMEOUT, write(&self.channel, beacon)).await {
+            Ok(written) => written.map_err(|error| server.unreachable(&error)),
+            Err(_) => Err(BrokerError::TimedOut(WRITE_TIMEOUT)),
+        }
+    }
+
     /// `Ok` when the worker has left.
-    async fn live(&mut self, server: &Server, ends: &mut Ends) -> Result<(), BrokerError> {
+    async fn live(&mut self, server: &Server, ends: &mut Ends, newest: &mut Vec<u8>) -> Result<(), BrokerError> {
+        self.tell(server, newest).await?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 beacon = ends.next() => {
                     let Some(beacon) = beacon else { return Ok(()) };
-                    match timeout(WRITE_TIMEOUT, write(&self.channel, &beacon)).await {
-                        Ok(written) => written.map_err(|error| server.unreachable(&error))?,
-                        Err(_) => return Err(BrokerError::TimedOut(WRITE_TIMEOUT)),
-                    }
+                    *newest = beacon;
+                    self.tell(server, newest).await?;
                 }
                 delivery = self.consumer.next() => match delivery {
                     Some(Ok(delivery)) => {
-                        ends.pass_on(delivery.data);
+                        ends.pass_on(Heard::Beacon(delivery.data));
                         let acked = self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await;
                         acked.map_err(|error| server.unreachable(&error))?;
                     }
@@ -115,6 +133,17 @@ impl Place {
             }
         }
     }
+}
+
+/// Whether a beacon reaches nobody at all: no place in the fleet is taken.
+async fn is_unheard(connection: &Connection, beacon: &[u8]) -> lapin::Result<bool> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let properties = BasicProperties::default();
+    let confirmed = channel.basic_publish(FLEET.into(), "".into(), options, beacon, properties).await?.await?;
+    channel.close(200, "OK".into()).await?;
+    Ok(matches!(confirmed, Confirmation::Ack(Some(_))))
 }
 
 /// A queue for whoever listens on this channel, and for nobody else.

@@ -6,46 +6,57 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection::Connection;
-use super::statements;
+use super::statements::{self, Told};
 use super::store::{self, Store};
 use super::turn::millis;
 use crate::broker::BrokerError;
-use crate::broker::fleet::{EXPIRY, Ends};
+use crate::broker::fleet::{EXPIRY, Ends, Heard};
 
 /// Between two looks for new rows.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Takes part until the worker leaves. What others told lately is heard at once.
 pub async fn take_part(connection: Connection, mut ends: Ends) {
+    let me = fastrand::i64(..);
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard = 0;
+    let (mut heard, mut comes) = (0, true);
     loop {
         let outcome = tokio::select! {
-            beacon = ends.next() => {
-                let Some(beacon) = beacon else { return };
-                connection.run(move |store| tell(store, &beacon)).await
-            }
+            // The first look comes before the first word: nobody else's is older.
+            biased;
             _ = look.tick() => connection.run(move |store| hear(store, heard)).await.map(|beacons| {
-                for (number, beacon) in beacons {
+                if std::mem::take(&mut comes) && beacons.iter().all(|beacon| beacon.left) {
+                    ends.pass_on(Heard::Nobody);
+                }
+                for Told { number, body, .. } in beacons {
                     heard = number;
-                    ends.pass_on(beacon);
+                    ends.pass_on(Heard::Beacon(body));
                 }
             }),
+            beacon = ends.next() => match beacon {
+                Some(beacon) => connection.run(move |store| tell(store, me, &beacon)).await,
+                None => {
+                    if let Err(error) = connection.run(move |store| store.write(|file| statements::leave(file, me))).await {
+                        tracing::debug!(%error, "the fleet was left without a word");
+                    }
+                    return;
+                }
+            },
         };
         ends.flow(outcome.as_ref().map(drop));
     }
 }
 
-fn tell(store: &mut Store, beacon: &[u8]) -> Result<(), BrokerError> {
+fn tell(store: &mut Store, member: i64, beacon: &[u8]) -> Result<(), BrokerError> {
     let now = store::now();
     store.write(|file| {
         statements::end_expired_beacons(file, now)?;
-        statements::tell(file, beacon, now + millis(EXPIRY))
+        statements::tell(file, member, beacon, now + millis(EXPIRY))
     })
 }
 
-fn hear(store: &mut Store, after: i64) -> Result<Vec<(i64, Vec<u8>)>, BrokerError> {
+fn hear(store: &mut Store, after: i64) -> Result<Vec<Told>, BrokerError> {
     let now = store::now();
     store.read(|file| statements::hear(file, after, now))
 }

@@ -182,15 +182,29 @@ pub fn give_back(connection: &Connection, id: i64, session: u64) -> rusqlite::Re
     Ok(count(connection, sql, params![id, session])? == 1)
 }
 
-pub fn tell(connection: &Connection, beacon: &[u8], expires: i64) -> rusqlite::Result<()> {
-    count(connection, "INSERT INTO beacon (expires, body) VALUES (?1, ?2)", params![expires, beacon]).map(drop)
+/// A beacon.
+pub struct Told {
+    pub number: i64,
+    pub body: Vec<u8>,
+    /// Its sender has left the fleet.
+    pub left: bool,
 }
 
-/// The beacons that came after one and did not expire, with their numbers, in their order.
-pub fn hear(connection: &Connection, after: i64, now: i64) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
-    let sql = "SELECT number, body FROM beacon WHERE number > ?1 AND expires > ?2 ORDER BY number";
+pub fn tell(connection: &Connection, member: i64, beacon: &[u8], expires: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO beacon (member, expires, body) VALUES (?1, ?2, ?3)";
+    count(connection, sql, params![member, expires, beacon]).map(drop)
+}
+
+/// The beacons that came after one and did not expire, in their order.
+pub fn hear(connection: &Connection, after: i64, now: i64) -> rusqlite::Result<Vec<Told>> {
+    let sql = "SELECT number, body, left FROM beacon WHERE number > ?1 AND expires > ?2 ORDER BY number";
     let mut statement = connection.prepare_cached(sql)?;
-    statement.query_map(params![after, now], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let told = |row: &Row| Ok(Told { number: row.get(0)?, body: row.get(1)?, left: row.get(2)? });
+    statement.query_map(params![after, now], told)?.collect()
+}
+
+pub fn leave(connection: &Connection, member: i64) -> rusqlite::Result<()> {
+    count(connection, "UPDATE beacon SET left = TRUE WHERE member = ?1", params![member]).map(drop)
 }
 
 pub fn end_expired_beacons(connection: &Connection, now: i64) -> rusqlite::Result<()> {

@@ -39,6 +39,8 @@ const SCHEMA: &str = "
 const BEACONS: &str = "
     CREATE TABLE IF NOT EXISTS beacon (
         number  INTEGER PRIMARY KEY AUTOINCREMENT,
+        member  INTEGER NOT NULL,
+        left    INTEGER NOT NULL DEFAULT FALSE, -- whether the member has left the fleet
         expires INTEGER NOT NULL, -- milliseconds since 1970
         body    BLOB    NOT NULL
     ) STRICT;

@@ -1,0 +1,157 @@
+//! The quota as believed: what is configured at most, less while the account throttles, and found from nothing for `"auto"`.
+//! It must not know who calls: it hears how many calls were taken and how many were throttled.
+//!
+//! Three thoughts carry it. A throttled call says that the account's bucket is empty; between two such moments exactly the
+//! calls went through that the account allows, so they are a measure of it. Throttled after a long quiet, the rate was only
+//! just too high, and a small step down is enough. And the way up is slow, and only while the rate is made use of: about one
+//! call in 300 finds the limit again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::CallsPerSecond;
+use crate::engine::Moment;
+
+/// Where `"auto"` begins.
+const FIRST: f64 = 1.0;
+const LOWEST: f64 = 0.01;
+const HIGHEST: f64 = 10_000.0;
+
+/// The rate rises by this part of itself with every call taken. Calls above `STEADY` a second count by time instead: it
+/// takes a while until everyone has heard of a step.
+const RISE: f64 = 0.0002;
+const STEADY: f64 = 10.0;
+
+/// Throttled within fewer calls, the rate is far off.
+const QUIET: f64 = 150.0;
+/// Not throttled for so many, it is far too low, and rises twice as fast every `IMPATIENCE` calls.
+const LONG_QUIET: f64 = 350.0;
+const IMPATIENCE: f64 = 100.0;
+const FASTEST: f64 = 16.0;
+
+/// Steps down: after a long quiet; without a measure; and below a measure, but never by more than `DEEPEST` at once.
+const SMALL: f64 = 0.97;
+const BLIND: f64 = 0.85;
+const BELOW: f64 = 0.98;
+const DEEPEST: f64 = 0.7;
+
+/// Calls that make a measure.
+const MEASURE: std::ops::RangeInclusive<u64> = 12..=200;
+
+/// Moments at which the bucket was empty, to measure from.
+const REMEMBERED: usize = 16;
+
+/// The part of a rate from which on it is made use of.
+const IN_USE: f64 = 0.8;
+
+#[derive(Debug)]
+pub(super) struct Adaptation {
+    /// Infinite for a quota that is to be found.
+    ceiling: f64,
+    rate: f64,
+    /// Never throttled yet, and no limit known.
+    searching: bool,
+    taken: u64,
+    /// When the account's bucket was empty, and the calls taken until then.
+    empty_at: VecDeque<(Moment, u64)>,
+    /// Calls since the last throttled one, as `RISE` counts them.
+    quiet: f64,
+    /// Since when use is measured, and the calls taken until then.
+    measured: Option<(Moment, u64)>,
+    /// What is throttled until then was called before the last step down was heard of.
+    same_until: Moment,
+}
+
+impl Adaptation {
+    /// `None`: there is no limit, and nothing to adapt.
+    pub fn new(calls_per_second: CallsPerSecond) -> Option<Self> {
+        let (ceiling, rate, searching) = match calls_per_second {
+            CallsPerSecond::Limited(rate) => (rate, rate, false),
+            CallsPerSecond::Auto => (f64::INFINITY, FIRST, true),
+            CallsPerSecond::Unlimited => return None,
+        };
+        Some(Self {
+            ceiling,
+            rate,
+            searching,
+            taken: 0,
+            empty_at: VecDeque::new(),
+            quiet: 0.0,
+            measured: None,
+            same_until: Moment::ZERO,
+        })
+    }
+
+    /// Calls a second.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Believes what somebody else found out.
+    pub fn adopt(&mut self, rate: f64) {
+        let rate = rate.clamp(LOWEST, HIGHEST).min(self.ceiling);
+        if rate != self.rate {
+            (self.rate, self.searching, self.measured) = (rate, false, None);
+            self.empty_at.clear();
+        }
+    }
+
+    /// Calls came back since the last time. `settles`: how long a step takes until everyone calls by it.
+    pub fn observe(&mut self, taken: u64, throttled: u64, settles: Duration, now: Moment) {
+        self.taken += taken;
+        self.quiet += taken as f64 * (STEADY / self.rate).min(1.0);
+        if throttled > 0 {
+            self.step_down(settles, now);
+        } else {
+            self.step_up(now);
+        }
+    }
+
+    fn step_down(&mut self, settles: Duration, now: Moment) {
+        self.measured = None;
+        if now < self.same_until {
+            return;
+        }
+        let measure = (self.empty_at.iter())
+            .filter(|(at, taken)| *at < now && MEASURE.contains(&(self.taken - taken)))
+            .map(|(at, taken)| (self.taken - taken) as f64 / (now - *at).as_secs_f64())
+            .reduce(f64::max);
+        let factor = match measure {
+            _ if self.quiet >= QUIET && !self.searching => SMALL,
+            Some(measure) => (BELOW * measure / self.rate).clamp(DEEPEST, SMALL),
+            None if self.searching => DEEPEST,
+            None => BLIND,
+        };
+        self.rate = (self.rate * factor).max(LOWEST);
+        (self.searching, self.quiet, self.same_until) = (false, 0.0, now + settles);
+        self.empty_at.push_back((now, self.taken));
+        if self.empty_at.len() > REMEMBERED {
+            self.empty_at.pop_front();
+        }
+    }
+
+    fn step_up(&mut self, now: Moment) {
+        let Some((since, before)) = self.measured else {
+            self.measured = Some((now, self.taken));
+            return;
+        };
+        let (lasted, taken) = (now.saturating_sub(since), self.taken - before);
+        if lasted < Duration::from_secs(1)
+            || (taken as f64) < (self.rate * 2.0).clamp(1.0, 4.0) && lasted.as_secs() < 60
+        {
+            return;
+        }
+        self.measured = Some((now, self.taken));
+        if (taken as f64) < IN_USE * self.rate * lasted.as_secs_f64() {
+            return;
+        }
+        let factor = if self.searching {
+            2.0
+        } else {
+            let impatience = ((self.quiet - LONG_QUIET) / IMPATIENCE).clamp(0.0, FASTEST.log2());
+            let counted = taken as f64 * (STEADY / self.rate).min(1.0);
+            1.0 + RISE * impatience.exp2() * counted
+        };
+        self.rate = (self.rate * factor).min(self.ceiling).min(HIGHEST);
+    }
+}
