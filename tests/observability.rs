@@ -32,10 +32,10 @@ async fn every_question_of_dashboards_and_rules_has_an_answer_in_a_run_that_has_
     scene.settings_are_read_again().await;
     scene.people_mend_it().await;
     scene.messages_go_astray_in_the_broker().await;
-    scene.the_broker_is_full().await;
     scene.a_worker_stops_in_the_middle().await;
     scene.promtool_finds_no_fault_with_the_metrics().await;
-    scene.everything_stops().await;
+    scene.no_worker_is_left().await;
+    scene.the_broker_is_full().await;
 
     let prometheus = &scene.prometheus;
     let known: BTreeSet<_> = prometheus.names().await.into_iter().collect();

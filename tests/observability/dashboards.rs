@@ -119,3 +119,17 @@ fn links_lead_to_dashboards_and_to_sections_of_the_runbook_that_are_there() {
     }
     assert!(linked > 20, "{linked}");
 }
+
+#[test]
+fn panels_that_the_runbook_names_are_there() {
+    let dashboards = dashboards();
+    let panels = dashboards.iter().flat_map(|(_, dashboard)| panels(dashboard).map(|panel| text(panel, "title")));
+    let pages = dashboards.iter().map(|(_, dashboard)| text(dashboard, "title"));
+    let titles: BTreeSet<_> = panels.chain(pages).collect();
+    let runbook = file("docs/runbook.md").replace('\n', " ");
+    let named: Vec<_> = runbook.split('"').skip(1).step_by(2).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for title in named {
+        assert!(titles.contains(title), "there is no panel {title:?}");
+    }
+}

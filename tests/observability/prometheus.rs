@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Prometheus {
     program: Program,
     address: SocketAddr,
+    client: reqwest::Client,
     started: jiff::Timestamp,
     _directory: TempDir,
 }
@@ -41,9 +42,10 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
         let program = Program::spawn(command, "");
-        let mut prometheus = Self { program, address, started: jiff::Timestamp::now(), _directory: directory };
+        let mut prometheus =
+            Self { program, address, client: http::client(), started: jiff::Timestamp::now(), _directory: directory };
         let begun = Instant::now();
-        while !http::answers(&format!("http://{address}/-/ready")).await {
+        while !http::answers(&prometheus.client, &format!("http://{address}/-/ready")).await {
             let runs = prometheus.program.runs();
             assert!(runs && begun.elapsed() < PATIENCE, "Prometheus does not start:\n{}", prometheus.program.errors());
             sleep(Duration::from_millis(50)).await;
@@ -54,7 +56,7 @@ impl Prometheus {
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let base = format!("http://{}/api/v1/{path}", self.address);
         let url = url::Url::parse_with_params(&base, parameters).expect("a URL");
-        let answer: Value = serde_json::from_str(&http::get(url.as_str()).await).expect("JSON");
+        let answer: Value = serde_json::from_str(&http::get(&self.client, url.as_str()).await).expect("JSON");
         assert_eq!(answer["status"], "success", "{path} {parameters:?}: {answer}");
         answer["data"].clone()
     }
@@ -73,9 +75,19 @@ impl Prometheus {
         }
     }
 
-    /// Waits until something is so, or has been since the start.
+    /// From here on counts what it sees.
+    pub fn begin(&mut self) {
+        self.started = jiff::Timestamp::now();
+    }
+
+    /// Waits until something is so, or has been since the beginning.
     pub async fn until_ever(&self, query: &str) {
-        self.until(&format!("count_over_time(({query})[10m:500ms])")).await;
+        let begun = Instant::now();
+        while self.history(query).await.is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "in vain: {query}");
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!("{:>6.1?} {query}", self.age());
     }
 
     pub async fn until_alert(&self, name: &str) {
@@ -86,7 +98,7 @@ impl Prometheus {
         Duration::try_from(jiff::Timestamp::now().duration_since(self.started)).unwrap_or_default()
     }
 
-    /// The values that a query had since the start; what is no number is left out.
+    /// The values that a query had since the beginning; what is no number is left out.
     pub async fn history(&self, query: &str) -> Vec<f64> {
         let (start, end) = (self.started.to_string(), jiff::Timestamp::now().to_string());
         let parameters = [("query", query), ("start", start.as_str()), ("end", end.as_str()), ("step", "500ms")];

@@ -25,7 +25,6 @@ use super::prometheus::Prometheus;
 use super::{file, http};
 use crate::support::program::{self, Program};
 use crate::support::rabbitmq::{Configuration, Node, free_ports};
-use crate::support::signals;
 use crate::support::subscriber::{PATIENCE, delivery, enqueue};
 use crate::support::worker::{Worker, WorkerSettings};
 
@@ -55,7 +54,6 @@ fn local(port: u16) -> SocketAddr {
 
 impl Scene {
     pub async fn set() -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
         let [management, rabbitmq, first, second] = free_ports();
         let node = node(management, rabbitmq).await;
         import_definitions(&node);
@@ -73,7 +71,7 @@ impl Scene {
         let targets = [("bulkrelease", vec![local(first), local(second)]), ("rabbitmq", vec![local(rabbitmq)])];
         // Before the workers: a counter's first step must not be its first value.
         let own = ("prometheus", Vec::new());
-        let prometheus = Prometheus::start(&[&targets[..], &[own]].concat()).await;
+        let mut prometheus = Prometheus::start(&[&targets[..], &[own]].concat()).await;
         let protected = NamedTempFile::new().expect("a file");
         let guard = protected.path().to_str().expect("a path in UTF-8");
         let settings = [first, second].map(|port| worker(&url, &sandbox, port).with("SAFETY__PROTECTED_FILE", guard));
@@ -82,12 +80,14 @@ impl Scene {
         let management = local(management);
         let (first, second) = (Some(first), Some(second));
         prometheus.until("count(up{job=\"bulkrelease\"} == 1) == 2").await;
+        prometheus.begin();
         Self { prometheus, node, broker, sandbox, management, settings, first, second, protected, jobs: 0 }
     }
 
     /// From now on calls fail so.
     async fn faults(&self, faults: serde_json::Value) {
-        http::put(&format!("http://{}/_sandbox/faults", self.sandbox.address()), faults.to_string()).await;
+        let url = format!("http://{}/_sandbox/faults", self.sandbox.address());
+        http::put(&http::client(), &url, faults.to_string()).await;
     }
 
     /// Enqueues jobs with an id each, but for what is said of them.
@@ -186,11 +186,11 @@ impl Scene {
 
     /// Once as they were, and once without the file of protected ids.
     pub async fn settings_are_read_again(&self) {
-        let worker = self.second.as_ref().expect("a worker").id();
-        signals::send("HUP", worker);
+        let worker = self.second.as_ref().expect("a worker");
+        worker.reload();
         self.prometheus.until("sum(bulkrelease_settings_reloads_total{result=\"applied\"}) > 0").await;
         std::fs::remove_file(self.protected.path()).expect("removed");
-        signals::send("HUP", worker);
+        worker.reload();
         self.prometheus.until_alert("BulkreleaseSettingsRefused").await;
         std::fs::write(self.protected.path(), "").expect("written");
     }
@@ -257,18 +257,6 @@ impl Scene {
         connection.close(200, "OK".into()).await.expect("closed");
     }
 
-    pub async fn the_broker_is_full(&self) {
-        self.node.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
-        self.node.control(&["set_disk_free_limit", "1000000GB"]);
-        self.prometheus.until("rabbitmq_alarms_memory_used_watermark == 1").await;
-        self.prometheus.until("rabbitmq_alarms_free_disk_space_watermark == 1").await;
-        self.prometheus.until_alert("RabbitMQAlarm").await;
-        self.node.control(&["set_vm_memory_high_watermark", "0.4"]);
-        self.node.control(&["set_disk_free_limit", "1MB"]);
-        self.prometheus.until("rabbitmq_alarms_memory_used_watermark == 0").await;
-        self.prometheus.until("rabbitmq_alarms_free_disk_space_watermark == 0").await;
-    }
-
     /// It gives back what it has not begun, and sends on what it can't finish in time.
     pub async fn a_worker_stops_in_the_middle(&mut self) {
         self.faults(json!([{"answer": "hang", "hang_for": "3s"}])).await;
@@ -288,11 +276,20 @@ impl Scene {
         assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{}", ended.output);
     }
 
-    pub async fn everything_stops(&mut self) {
+    pub async fn no_worker_is_left(&mut self) {
         self.second.take().expect("a worker").kill();
-        self.prometheus.until_alert("BulkreleaseWorkersAbsent").await;
         self.enqueue(5, |_| json!({})).await;
+        self.prometheus.until_alert("BulkreleaseWorkersAbsent").await;
         self.prometheus.until_alert("BulkreleaseBacklogStuck").await;
+    }
+
+    /// Then it is gone.
+    pub async fn the_broker_is_full(&mut self) {
+        self.node.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
+        self.node.control(&["set_disk_free_limit", "1000000GB"]);
+        self.prometheus.until("rabbitmq_alarms_memory_used_watermark == 1").await;
+        self.prometheus.until("rabbitmq_alarms_free_disk_space_watermark == 1").await;
+        self.prometheus.until_alert("RabbitMQAlarm").await;
         self.node.kill();
         self.prometheus.until_alert("RabbitMQAbsent").await;
     }
