@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::prometheus::Prometheus;
 use super::{file, http};
 use crate::support::program::{self, Program};
+use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{Configuration, Node, free_ports};
 use crate::support::subscriber::{PATIENCE, delivery, enqueue};
 use crate::support::worker::{Worker, WorkerSettings};
@@ -37,6 +38,8 @@ const PRODUCED: usize = 70;
 pub struct Scene {
     pub prometheus: Prometheus,
     node: Node,
+    /// Between the workers and the node.
+    network: Proxy,
     broker: AmqpBroker,
     sandbox: Sandbox,
     management: SocketAddr,
@@ -57,8 +60,11 @@ impl Scene {
         let [management, rabbitmq, first, second] = free_ports();
         let node = node(management, rabbitmq).await;
         import_definitions(&node);
-        let url = node.url().replace("amqp://", "amqp://bulkrelease:bulkrelease@") + "%2f";
-        let broker = AmqpBroker::new(&BrokerSettings { url: Some(url.clone()), ..BrokerSettings::default() });
+        let network = Proxy::start(vec![node.address()]).await.expect("a proxy");
+        let url = |address| format!("amqp://bulkrelease:bulkrelease@{address}/%2f");
+        let broker = BrokerSettings { url: Some(url(node.address())), ..BrokerSettings::default() };
+        let broker = AmqpBroker::new(&broker).expect("settings");
+        let url = url(network.address());
         let sandbox = SandboxSettings {
             listen: SandboxSettings::default().listen,
             calls_per_second: None,
@@ -76,12 +82,11 @@ impl Scene {
         let guard = protected.path().to_str().expect("a path in UTF-8");
         let settings = [first, second].map(|port| worker(&url, &sandbox, port).with("SAFETY__PROTECTED_FILE", guard));
         let (first, second) = tokio::join!(Worker::start(&settings[0]), Worker::start(&settings[1]));
-        let broker = broker.expect("settings");
         let management = local(management);
         let (first, second) = (Some(first), Some(second));
         prometheus.until("count(up{job=\"bulkrelease\"} == 1) == 2").await;
         prometheus.begin();
-        Self { prometheus, node, broker, sandbox, management, settings, first, second, protected, jobs: 0 }
+        Self { prometheus, node, network, broker, sandbox, management, settings, first, second, protected, jobs: 0 }
     }
 
     /// From now on calls fail so.
@@ -141,19 +146,19 @@ impl Scene {
 
     /// Meanwhile connections break.
     pub async fn many_groups_of_one(&mut self) {
-        self.enqueue(400, |number| json!({"Region": format!("region-{number}")})).await;
+        self.enqueue(600, |number| json!({"Region": format!("region-{number}")})).await;
         self.prometheus.until_alert("BulkreleaseBatchesPartFilled").await;
         self.prometheus.until_alert("BulkreleaseJobTooOld").await;
         self.prometheus.until_ever("sum(rate(bulkrelease_permit_wait_seconds_sum[8s])) > 0").await;
-        self.node.control(&["close_all_connections", "a test"]);
+        self.network.cut();
         self.prometheus.until_alert("BulkreleaseReconnects").await;
         self.prometheus.until("sum(bulkrelease_jobs_received_total{redelivered=\"true\"}) > 0").await;
     }
 
     /// Throttled, then without a clear word, and one id that is never settled.
     pub async fn a_bad_hour_of_the_api(&mut self) {
-        self.faults(json!([{"answer": "throttled", "share": 0.5}])).await;
-        self.enqueue(100, |number| json!({"Region": format!("throttled-{number}")})).await;
+        self.faults(json!([{"answer": "throttled", "share": 0.3}])).await;
+        self.enqueue(60, |number| json!({"Region": format!("throttled-{number}")})).await;
         self.prometheus.until_alert("BulkreleaseThrottled").await;
         self.faults(json!([
             {"answer": "internal-error", "ids": "i-stuck"},
@@ -161,7 +166,7 @@ impl Scene {
         ]))
         .await;
         self.enqueue(1, |_| json!({"Region": "stuck", "InstanceIds": ["i-stuck"]})).await;
-        self.enqueue(200, |number| json!({"Region": format!("unclear-{number}")})).await;
+        self.enqueue(80, |number| json!({"Region": format!("unclear-{number}")})).await;
         self.prometheus.until_alert("BulkreleaseUnknownCalls").await;
         self.prometheus.until("sum(bulkrelease_jobs_postponed_total{why=\"failed\"}) > 0").await;
         self.prometheus.until("sum(bulkrelease_jobs_received_total{kind=\"remainder\"}) > 0").await;
