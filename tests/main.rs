@@ -15,6 +15,7 @@ mod embedded;
 mod fleet;
 mod ladder;
 mod main_job;
+mod observability;
 mod official_sdks;
 mod packaging;
 mod rehearsal;

@@ -1,11 +1,15 @@
-//! The files that people deploy with hold together: Dockerfile, docker-compose.yml and what they name.
+//! The files that people deploy with hold together: Dockerfile, docker-compose.yml and what they name; Kubernetes manifests
+//! and the systemd unit.
+
+mod kubernetes;
+mod systemd;
 
 use std::path::Path;
 
+use bulkrelease::cli::Cli;
 use bulkrelease::config;
+use clap::Parser;
 use serde_norway::{Mapping, Value};
-
-const COMMANDS: [&str; 8] = ["worker", "enqueue", "dead", "sandbox", "demo", "doctor", "config", "healthcheck"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
@@ -93,6 +97,10 @@ fn no_service_has_rights_that_it_does_not_need() {
         assert_eq!(texts(service.get("cap_drop")), ["ALL"], "{name}");
         assert_eq!(texts(service.get("security_opt")), ["no-new-privileges:true"], "{name}");
         assert!(service.get("privileged").is_none() && service.get("cap_add").is_none(), "{name}");
+        let user = service.get("user").and_then(Value::as_str).and_then(|user| user.split(':').next());
+        assert!(user.is_some_and(|user| user.parse::<u32>().is_ok_and(|id| id > 0)), "{name} runs as {user:?}");
+        let read_only = service.get("read_only").and_then(Value::as_bool) == Some(true);
+        assert!(read_only || name == "rabbitmq", "{name} may write to its image");
     }
 }
 
@@ -108,6 +116,88 @@ fn nothing_is_published_beyond_the_loopback() {
         }
     }
     assert!(published > 0);
+    // Its password stands in the repository.
+    assert!(compose["services"]["rabbitmq"].get("ports").is_none());
+}
+
+#[test]
+fn whoever_reaches_grafana_may_look_and_nobody_may_log_in() {
+    let compose = compose();
+    let environment = environment(compose["services"]["grafana"].as_mapping().unwrap());
+    for (variable, wanted) in [
+        ("GF_AUTH_ANONYMOUS_ENABLED", "true"),
+        ("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
+        ("GF_AUTH_BASIC_ENABLED", "false"),
+        ("GF_AUTH_DISABLE_LOGIN_FORM", "true"),
+        ("GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION", "true"),
+    ] {
+        assert!(environment.contains(&(variable.to_owned(), wanted.to_owned())), "{variable}");
+    }
+}
+
+#[test]
+fn grafana_finds_its_source_and_its_dashboards() {
+    let compose = compose();
+    let grafana = compose["services"]["grafana"].as_mapping().unwrap();
+    let mounted = |target: &str| {
+        let volumes = texts(grafana.get("volumes"));
+        let mounts = volumes.iter().map(|volume| volume.split(':').collect::<Vec<_>>());
+        mounts.filter(|parts| target.starts_with(parts[1])).map(|parts| target.replacen(parts[1], parts[0], 1)).next()
+    };
+    let sources = "config/grafana/provisioning/datasources/prometheus.yml";
+    let sources: Value = serde_norway::from_str(&read(sources)).unwrap();
+    let source = &sources["datasources"][0];
+    assert_eq!(source["url"].as_str(), Some("http://prometheus:9090"));
+    assert!(compose["services"].get("prometheus").is_some());
+    let prometheus: Value = serde_norway::from_str(&read("config/prometheus/prometheus.yml")).unwrap();
+    assert_eq!(source["jsonData"]["timeInterval"], prometheus["global"]["scrape_interval"]);
+    let providers = "config/grafana/provisioning/dashboards/bulkrelease.yml";
+    let providers: Value = serde_norway::from_str(&read(providers)).unwrap();
+    let folder = mounted(providers["providers"][0]["options"]["path"].as_str().unwrap()).expect("a mounted folder");
+    assert!(exists(&folder), "{folder}");
+    let (_, home) = environment(grafana).into_iter().find(|(name, _)| name.ends_with("HOME_DASHBOARD_PATH")).unwrap();
+    assert!(exists(&mounted(&home).expect("a mounted file")), "{home}");
+    assert_eq!(mounted("/etc/grafana/provisioning").as_deref(), Some("./config/grafana/provisioning"));
+}
+
+#[test]
+fn rabbitmq_loads_definitions_whose_user_is_the_services_own() {
+    use base64::Engine;
+    use sha2::Digest;
+    let compose = compose();
+    let configuration = read("config/rabbitmq/rabbitmq.conf");
+    let path = configuration.lines().find_map(|line| line.strip_prefix("load_definitions = ")).unwrap();
+    let volumes = texts(compose["services"]["rabbitmq"].get("volumes"));
+    let mount = format!("./config/rabbitmq/definitions.json:{path}:ro");
+    assert!(volumes.contains(&mount.as_str()), "{volumes:?}");
+    let definitions: serde_json::Value = serde_json::from_str(&read("config/rabbitmq/definitions.json")).unwrap();
+    let user = &definitions["users"][0];
+    let salted = base64::prelude::BASE64_STANDARD.decode(user["password_hash"].as_str().unwrap()).unwrap();
+    let (salt, hash) = salted.split_at(4);
+    let environment = environment(compose["services"]["producer"].as_mapping().unwrap());
+    let value = |name: &str| &environment.iter().find(|(variable, _)| variable == name).unwrap().1;
+    assert_eq!(user["name"].as_str(), Some(value("RABBITMQ_USER").as_str()));
+    assert_eq!(sha2::Sha256::digest([salt, value("RABBITMQ_PASSWORD").as_bytes()].concat()).as_slice(), hash);
+    // It publishes through the management plugin.
+    assert_eq!(value("RABBITMQ_API"), "http://rabbitmq:15672/api");
+    assert!(read("config/rabbitmq/enabled_plugins").contains("rabbitmq_management"));
+}
+
+#[test]
+fn the_sandbox_of_compose_can_be_started_and_there_are_two_workers() {
+    let compose = compose();
+    bulkrelease::sandbox::SandboxSettings::parse(
+        Path::new("config/compose/sandbox.toml"),
+        &read("config/compose/sandbox.toml"),
+    )
+    .unwrap();
+    let worker = &compose["services"]["worker"];
+    let replicas = worker["deploy"]["replicas"].as_u64().unwrap();
+    assert_eq!(replicas, 2);
+    // A port of the host for each.
+    let ports = texts(worker.get("ports"));
+    let range = ports[0].split(':').nth(1).and_then(|range| range.split_once('-')).unwrap();
+    assert_eq!(range.1.parse::<u64>().unwrap() - range.0.parse::<u64>().unwrap() + 1, replicas);
 }
 
 #[test]
@@ -158,7 +248,8 @@ fn the_commands_of_our_own_image_are_commands_of_the_program() {
     let own = services(&compose).into_iter().filter(|(_, service)| service.get("build").is_some());
     for (name, service) in own {
         let command = texts(service.get("command"));
-        assert!(command.first().is_some_and(|first| COMMANDS.contains(first)), "{name} runs {command:?}");
+        let line = ["bulkrelease"].into_iter().chain(command);
+        Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{name}: {error}"));
         let check = texts(service["healthcheck"].get("test"));
         assert_eq!(check[1..3], ["/bulkrelease", "healthcheck"], "{name}");
     }
@@ -181,6 +272,12 @@ fn prometheus_asks_services_that_exist_at_the_ports_they_listen_on() {
     let targets: Vec<&str> = targets.flat_map(|target| texts(target.get("targets"))).collect();
     assert!(targets.contains(&"rabbitmq:15692"), "{targets:?}");
     assert!(read("config/rabbitmq/enabled_plugins").contains("rabbitmq_prometheus"));
+    let mounted = texts(compose["services"]["prometheus"].get("volumes"));
+    assert!(mounted.contains(&"./config/prometheus:/etc/prometheus:ro"), "{mounted:?}");
+    for pattern in texts(prometheus.get("rule_files")) {
+        assert_eq!(pattern, "rules/*.yml");
+        assert!(exists("config/prometheus/rules/alerts.yml") && exists("config/prometheus/rules/recording.yml"));
+    }
 }
 
 #[test]
@@ -211,7 +308,7 @@ fn the_image_is_built_from_what_is_there_and_runs_without_root() {
 #[test]
 fn the_scripts_can_be_run() {
     use std::os::unix::fs::PermissionsExt;
-    for script in ["tests/run", ".ci/run"] {
+    for script in ["tests/run", ".ci/run", "config/compose/producer.sh"] {
         let mode = std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script}");
         let parsed = std::process::Command::new("bash").args(["-n", script]).status().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{Answer, QUERY, RELEASE};
 use crate::contract::{AccountName, DeadLetter, GroupKey, Outcome, ReadBack, Status, Verdict};
-use crate::engine::{Call, CallKind};
+use crate::engine::{Call, CallKind, SealReason};
 
 use crate::pace::{Bound, Hint, Permits};
 
@@ -29,17 +29,23 @@ impl JobReceived {
 /// A batch is sealed and its call is on its way.
 pub struct BatchSealed<'a> {
     pub call: &'a Call,
+    /// How long it was ready and could not go.
+    pub blocked: Duration,
 }
 
 impl BatchSealed<'_> {
     pub fn emit(self, metrics: &Metrics) {
-        let Call { batch, kind, waited, .. } = self.call;
+        let Self { call: Call { batch, kind, waited, .. }, blocked } = self;
         let CallKind::Release { attempt, reason } = kind else { return };
         let account = batch.group().account.as_str();
         tracing::debug!(group = %batch.group(), ids = batch.len(), attempt, reason = reason.as_str(), "batch sealed");
         metrics.batches_sealed.with_label_values(&[account, reason.as_str()]).inc();
         metrics.batch_instances.with_label_values(&[account]).observe(batch.len() as f64);
         metrics.batch_wait_seconds.with_label_values(&[account]).observe(waited.as_secs_f64());
+        metrics.permit_wait_seconds.with_label_values(&[account]).observe(blocked.as_secs_f64());
+        if !matches!(reason, SealReason::Retry | SealReason::Split) {
+            metrics.called_first(batch.group(), batch.len());
+        }
     }
 }
 
@@ -137,7 +143,8 @@ impl JobFinished<'_> {
         metrics.jobs_finished.with_label_values(&[self.status.as_str()]).inc();
         let product = metrics.product(self.group.product_code.as_str());
         let subscription_type = self.group.subscription_type.as_str();
-        for (outcome, count) in self.outcomes.iter().filter(|(_, count)| *count > 0) {
+        // Those that none ended in as well: a rate needs a value to begin from.
+        for (outcome, count) in self.outcomes {
             let labels = [product.as_str(), subscription_type, outcome.as_str()];
             metrics.instances.with_label_values(&labels).inc_by(u64::from(*count));
         }
@@ -412,14 +419,17 @@ impl SettingsReloaded<'_> {
     }
 }
 
-/// How many deliveries are held, told now and then.
+/// What is held, told now and then.
 pub struct WorkerStands {
     pub held: usize,
+    /// Age of the oldest job held.
+    pub oldest: Duration,
 }
 
 impl WorkerStands {
     pub fn emit(self, metrics: &Metrics) {
         metrics.held_deliveries.set(whole(self.held));
+        metrics.oldest_job_seconds.set(self.oldest.as_secs_f64());
     }
 }
 

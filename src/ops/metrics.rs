@@ -1,16 +1,17 @@
 //! The series on `/metrics`. Seconds and `_total` as Prometheus wants them; labels bounded, never an id.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
+use super::fewest::FewestCalls;
+use super::labels::Labels;
 use super::process::ProcessCollector;
-use crate::contract::AccountName;
+use crate::contract::{AccountName, GroupKey};
 
 /// Products with a label of their own; later ones are `other`, so that a producer's typos can't grow the series.
 const MAX_PRODUCTS: usize = 50;
@@ -35,8 +36,8 @@ pub struct Metrics {
     pub(super) jobs_postponed: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) critical_seconds: Histogram,
-    calls: IntCounterVec,
-    call_seconds: HistogramVec,
+    pub(super) calls: IntCounterVec,
+    pub(super) call_seconds: HistogramVec,
     pub(super) batches_sealed: IntCounterVec,
     pub(super) batch_instances: HistogramVec,
     pub(super) batch_wait_seconds: HistogramVec,
@@ -61,6 +62,10 @@ pub struct Metrics {
     pub(super) backlog_bound: IntGaugeVec,
     pub(super) settings_reloads: IntCounterVec,
     pub(super) held_deliveries: IntGauge,
+    pub(super) oldest_job_seconds: Gauge,
+    pub(super) permit_wait_seconds: HistogramVec,
+    pub(super) fewest_calls: IntCounterVec,
+    fewest: Mutex<FewestCalls>,
 }
 
 impl Metrics {
@@ -109,12 +114,17 @@ impl Metrics {
         let held_deliveries =
             IntGauge::new("bulkrelease_held_deliveries", "Deliveries taken from the broker and not yet settled.")?;
         registry.register(Box::new(held_deliveries.clone()))?;
+        let oldest_job_seconds = Gauge::new(
+            "bulkrelease_oldest_job_seconds",
+            "Age of the oldest job held, since its enqueueing (the message's timestamp, whole seconds; else its arrival).",
+        )?;
+        registry.register(Box::new(oldest_job_seconds.clone()))?;
         let version = Opts::new("bulkrelease_build_info", "Always 1; the label tells the version.");
         let build = IntGaugeVec::new(version, &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         registry.register(Box::new(ProcessCollector::new()?))?;
-        Ok(Self {
+        let metrics = Self {
             jobs_received: counter(
                 "bulkrelease_jobs_received_total",
                 "Deliveries taken from the jobs queue: jobs, and remainders of jobs that were postponed.",
@@ -230,10 +240,25 @@ impl Metrics {
                 &["result"],
             )?,
             held_deliveries,
+            oldest_job_seconds,
+            permit_wait_seconds: histogram(
+                "bulkrelease_permit_wait_seconds",
+                "How long the batch whose turn it was could not be called: no permit, a pause, or too many calls under way.",
+                &["account"],
+                &seconds,
+            )?,
+            fewest_calls: counter(
+                "bulkrelease_fewest_calls_total",
+                "Calls that the ids could have gone in at best: full batches of each group. Retries and splits come on top.",
+                &["account"],
+            )?,
+            fewest: Mutex::default(),
             products: Labels::at_most(MAX_PRODUCTS),
             fingerprints: Labels::at_most(MAX_FINGERPRINTS),
             registry,
-        })
+        };
+        metrics.begin();
+        Ok(metrics)
     }
 
     /// The label of a product: its code, or `other` once there are too many.
@@ -265,41 +290,17 @@ impl Metrics {
         self.call_seconds.with_label_values(&[account, operation]).observe(took.as_secs_f64());
     }
 
+    /// Counts ids that are called for the first time.
+    pub(super) fn called_first(&self, group: &Arc<GroupKey>, ids: usize) {
+        let calls = self.fewest.lock().unwrap_or_else(PoisonError::into_inner).add(group, ids);
+        self.fewest_calls.with_label_values(&[group.account.as_str()]).inc_by(calls);
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
-    }
-}
-
-/// Values of a label that the world chooses, as many as the series can bear.
-#[derive(Debug)]
-struct Labels {
-    most: usize,
-    known: Mutex<HashSet<String>>,
-}
-
-impl Labels {
-    fn at_most(most: usize) -> Self {
-        Self { most, known: Mutex::new(HashSet::new()) }
-    }
-
-    /// Every label there may be a series of.
-    fn all(&self) -> Vec<String> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().cloned().chain(["other".to_owned()]).collect()
-    }
-
-    /// The value itself, or `other` once there are too many.
-    fn label(&self, value: &str) -> String {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(value) || known.len() < self.most {
-            known.insert(value.to_owned());
-            value.to_owned()
-        } else {
-            "other".to_owned()
-        }
     }
 }
 

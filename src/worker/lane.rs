@@ -53,6 +53,8 @@ pub struct Lane {
     part: Part,
     client: Arc<Client>,
     max_in_flight_calls: usize,
+    /// Since when the batch whose turn it is can't be called.
+    blocked_since: Option<Moment>,
     /// When the permit for a query is due that was asked for in vain.
     query_at: Option<Moment>,
     batches: BatchSpans,
@@ -114,6 +116,7 @@ impl Lane {
             part: Part::default(),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
+            blocked_since: None,
             query_at: None,
             batches: BatchSpans::default(),
             lately: Lately::default(),
@@ -141,18 +144,22 @@ impl Lane {
         self.query_at = None;
         self.read_back_what_may_go(now, calls, jobs);
         while self.engine.ready(now) {
+            let blocked_since = *self.blocked_since.get_or_insert(now);
             if !self.has_room() || self.pace.take(now).is_err() {
                 return;
             }
+            self.blocked_since = None;
             match self.engine.seal(now) {
                 Some(call) => {
                     let span = self.batches.begin(&call, &self.engine, jobs);
-                    span.log().in_scope(|| BatchSealed { call: &call }.emit(metrics));
+                    let blocked = now.saturating_sub(blocked_since);
+                    span.log().in_scope(|| BatchSealed { call: &call, blocked }.emit(metrics));
                     calls.spawn(make(Arc::clone(&self.client), self.account.clone(), call, span));
                 }
                 None => self.pace.forgo(),
             }
         }
+        self.blocked_since = None;
         self.pace.rest(now);
     }
 

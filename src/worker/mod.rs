@@ -36,7 +36,7 @@ use intake::{Arrival, Bounds, Intake, Standing, is_remainder};
 use lane::{Answered, Lane};
 use postpone::PostponedLately;
 use queued::{Depth, Mix};
-use reply::{Ending, Held};
+use reply::{Ending, Held, since};
 
 use crate::api::{Client, ClientError, credentials::Chain};
 use crate::broker::{Broker, Delivery, DeliveryTag, Event, Fleet, Publication, Queue, Settlement, Subscription};
@@ -134,6 +134,7 @@ impl Worker {
         for (account, of_account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
             let client = Client::new(account.as_str(), of_account, credentials(account))?;
             let (guard, me) = (protection.clone(), me.clone());
+            metrics.begin_account(account);
             lanes.insert(account.clone(), Lane::new(account.clone(), client, of_account, worker, retry, guard, me));
         }
         if lanes.is_empty() {
@@ -252,8 +253,7 @@ impl Worker {
     fn answer(&mut self, held: Held, ending: Ending, subscription: &Subscription) {
         self.summary.count(&ending);
         let publications = held.reply(ending, &self.name, &self.metrics);
-        let enqueued = held.properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
-        let since = enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(held.received_at);
+        let since = held.since();
         self.settle(held.tag, publications, Owed::Result { since }, held.span, subscription);
     }
 
@@ -398,11 +398,20 @@ impl Worker {
             problems.push(format!("broker: {}", health.problem));
         }
         self.vitals.turned(problems);
-        WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len() }.emit(&self.metrics);
+        WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len(), oldest: self.oldest_job() }
+            .emit(&self.metrics);
         for lane in self.lanes.values_mut() {
             lane.report(self.queued, &self.mix, now, &self.metrics);
         }
         self.postponed_lately.report(now);
+    }
+
+    /// The age of the oldest job that is worked on or waits for room. The queue gives the oldest first, so nothing in it is
+    /// much older.
+    fn oldest_job(&self) -> Duration {
+        let waiting = self.waiting.iter().map(|(arrival, delivery)| since(&delivery.message.properties, arrival.on));
+        let oldest = self.jobs.values().map(Held::since).chain(waiting).min();
+        oldest.and_then(|since| Duration::try_from(Timestamp::now().duration_since(since)).ok()).unwrap_or_default()
     }
 
     fn now(&self) -> Moment {

@@ -82,7 +82,18 @@ impl Ending {
     }
 }
 
+/// When a job was enqueued, as far as its message tells.
+pub fn since(properties: &Properties, arrived: Timestamp) -> Timestamp {
+    let enqueued = properties.timestamp.and_then(|seconds| i64::try_from(seconds).ok());
+    enqueued.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or(arrived)
+}
+
 impl Held {
+    /// When the job was enqueued.
+    pub fn since(&self) -> Timestamp {
+        since(&self.properties, self.received_at)
+    }
+
     /// The messages for an ending.
     pub fn reply(&self, ending: Ending, worker: &str, metrics: &Metrics) -> Vec<Publication> {
         let finished_at = Timestamp::now();
