@@ -48,7 +48,7 @@ fn show(loaded: &Loaded, output: &mut impl Write) -> anyhow::Result<()> {
         let origin = loaded.origin(&path);
         match value {
             Value::Null => writeln!(output, "# {path} is not set")?,
-            Value::String(url) if path == "broker.url" => {
+            Value::String(url) if matches!(&*path, "broker.url" | "broker.management_url") => {
                 writeln!(output, "{path} = {}  # {origin}", toml::Value::String(config::redacted(&url)))?;
             }
             value => {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{logging, signals};
 use crate::api::credentials::Chain;
+use crate::broker::inspection::{Extent, NoInspection};
 use crate::broker::{self, BrokerError};
 use crate::config::Settings;
+use crate::doctor::{self, Severity};
 use crate::ops::{Metrics, OpsServer, Vitals};
 use crate::worker::Worker;
 
@@ -43,8 +45,34 @@ impl WorkerCommand {
                 declared => declared?,
             }
         }
+        heed_the_doctor(&settings).await?;
         let summary = worker.run(&*broker, stop).await;
         tracing::info!("{summary}");
         Ok(())
     }
+}
+
+/// Refuses to work where data would be lost, and warns of what else is wrong. A broker that is away may come back.
+async fn heed_the_doctor(settings: &Settings) -> anyhow::Result<()> {
+    let inspection = broker::inspect(&settings.broker, &settings.retry.steps, Extent::Brief).await;
+    if let Err(NoInspection::Unreachable { .. }) = inspection {
+        return Ok(());
+    }
+    let mut losses = Vec::new();
+    for finding in doctor::examine_broker(settings, inspection).findings {
+        let (code, subject, found, mend) = (finding.code.as_str(), &finding.subject, &finding.found, &finding.mend);
+        match finding.code.severity() {
+            Severity::LosesData => {
+                losses.push(format!("{code}: {subject}: {found}. {} To mend it: {mend}", finding.code.why()));
+            }
+            Severity::WillFail | Severity::Wasteful => {
+                tracing::warn!(code, subject, found, mend, "see bulkrelease doctor")
+            }
+            Severity::Note => tracing::info!(code, subject, found, mend, "see bulkrelease doctor"),
+        }
+    }
+    if !losses.is_empty() {
+        bail!("a worker would lose data here: {}", losses.join("; "));
+    }
+    Ok(())
 }

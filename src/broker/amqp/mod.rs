@@ -5,6 +5,7 @@
 //!   as `isolation` allows.
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
 //! - `enqueue`: messages that are each known to have reached their queue. `look`: what is in a queue, taking none of it.
+//! - `inspect`: how the server stands, with its `greeting` and what its `management` plugin tells; nothing is changed.
 //! - `properties`: messages; `health`, `reconnect`: small change.
 //!
 //! No lapin type leaves this room.
@@ -13,9 +14,12 @@ mod acknowledge;
 mod connection;
 mod consumer;
 mod enqueue;
+mod greeting;
 mod health;
+pub(super) mod inspect;
 mod isolation;
 mod look;
+mod management;
 mod properties;
 mod publisher;
 mod reconnect;

@@ -18,6 +18,7 @@
 mod connection;
 mod error;
 mod hold;
+mod inspect;
 mod look;
 mod properties;
 mod statements;
@@ -33,6 +34,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::connection::Connection;
+pub(super) use self::inspect::inspect;
 use self::store::Store;
 use self::turn::millis;
 use super::{Broker, BrokerError, Look, Queue, Subscription, UNWATCHED, WatchName};
