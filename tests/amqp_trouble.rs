@@ -144,6 +144,7 @@ async fn a_delivery_held_for_longer_than_the_broker_allows_comes_again() {
         lines: "consumer_timeout = 3000\n".to_owned(),
         // How often the broker looks; a minute if nothing is said.
         advanced: "[{rabbit, [{channel_tick_interval, 1000}]}].\n".to_owned(),
+        ..Configuration::default()
     };
     let node = Node::start(&configuration).await;
     let broker = broker(node.url());

@@ -1,33 +1,24 @@
-//! Asks a server how it stands and changes nothing: what exists is declared as it should be, which is how AMQP compares, and
-//! rights are tried with requests that the broker refuses whatever the rights are, so that its reason tells.
+//! Asks a server how it stands and changes nothing: what exists is declared as it should be, which is how AMQP compares.
 
 use std::time::Duration;
 
-use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Error, ErrorKind, ExchangeKind};
+use lapin::{Connection, Error, ErrorKind, ExchangeKind};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::attempt::{publishing, rights};
 use super::connection::{Server, close};
-use super::properties::short;
 use super::topology::{self, Argument, Entity};
 use super::{ANSWER_TIMEOUT, management, passive_declare};
 use crate::broker::BrokerError;
 use crate::broker::inspection::{
-    Binding, Difference, Extent, NoInspection, Publishing, RabbitMq, Right, RightKind, Standing, StandingExchange,
-    StandingQueue,
+    Binding, Difference, Extent, NoInspection, RabbitMq, Right, RightKind, Standing, StandingExchange, StandingQueue,
 };
 use crate::config::BrokerSettings;
-use crate::contract::{DEAD, JOBS, RESULTS, RETRY};
 
-/// A broker without an alarm confirms at once.
-const CONFIRM_PATIENCE: Duration = Duration::from_secs(3);
-/// No queue bears this name, so what is published to it is dropped.
-const NOWHERE: &str = "release.doctor.nowhere";
 /// AMQP's own numbers.
-const ACCESS_REFUSED: u16 = 403;
-const PRECONDITION_FAILED: u16 = 406;
+pub(super) const ACCESS_REFUSED: u16 = 403;
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// Asks the server.
 pub(crate) async fn inspect(
@@ -153,7 +144,7 @@ async fn compare(connection: &Connection, entity: &Entity) -> lapin::Result<Stan
     Ok(Standing::AsWanted)
 }
 
-fn refusal(error: &Error) -> Option<(u16, &str)> {
+pub(super) fn refusal(error: &Error) -> Option<(u16, &str)> {
     match error.kind() {
         ErrorKind::ProtocolError(refusal) => Some((refusal.get_id(), refusal.get_message().as_str())),
         _ => None,
@@ -170,73 +161,6 @@ fn difference(words: &str) -> Difference {
         argument: quoted("inequivalent arg '").map(str::to_owned),
         current: quoted("but current is the value '").or_else(|| quoted("but current is '")).map(value),
         words: words.to_owned(),
-    }
-}
-
-async fn rights(connection: &Connection) -> Vec<Right> {
-    let mut rights = Vec::new();
-    for entity in [RESULTS, DEAD, RETRY, JOBS] {
-        let held = held(connection, async |channel| refused_publication(channel, entity).await).await;
-        rights.push(Right { kind: RightKind::Write, entity: entity.to_owned(), held });
-    }
-    let held = held(connection, async |channel| refused_consumer(channel, JOBS).await).await;
-    rights.push(Right { kind: RightKind::Read, entity: JOBS.to_owned(), held });
-    rights
-}
-
-/// Whether a request that can't succeed failed for its own sake.
-async fn held(
-    connection: &Connection,
-    request: impl AsyncFnOnce(&Channel) -> lapin::Result<()>,
-) -> Result<bool, String> {
-    let trying = async {
-        let channel = connection.create_channel().await?;
-        request(&channel).await
-    };
-    match timeout(CONFIRM_PATIENCE, trying).await {
-        Ok(Err(error)) => match refusal(&error) {
-            Some((PRECONDITION_FAILED, _)) => Ok(true),
-            Some((ACCESS_REFUSED, _)) => Ok(false),
-            _ => Err(error.to_string()),
-        },
-        Ok(Ok(())) => Err("the broker took a request that it should refuse".to_owned()),
-        Err(_) => Err(format!("no answer within {CONFIRM_PATIENCE:?}")),
-    }
-}
-
-/// The broker looks at the right to write before it looks at the properties, and routes nothing with such an expiration, nor
-/// under another user's name.
-async fn refused_publication(channel: &Channel, exchange: &str) -> lapin::Result<()> {
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let properties = BasicProperties::default()
-        .with_expiration("never".into())
-        .with_user_id("bulkrelease doctor tries a right".into());
-    let options = BasicPublishOptions::default();
-    channel.basic_publish(short(exchange), short(NOWHERE), options, b"", properties).await?.await.map(drop)
-}
-
-/// The broker looks at the right to read before it looks at the arguments, and gives nothing to a consumer whose priority is
-/// a word.
-async fn refused_consumer(channel: &Channel, queue: &str) -> lapin::Result<()> {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-priority".into(), AMQPValue::LongString("bulkrelease doctor tries a right".into()));
-    let options = BasicConsumeOptions::default();
-    channel.basic_consume(queue.into(), "doctor".into(), options, arguments).await.map(drop)
-}
-
-/// Publishes to nowhere: a broker with an alarm doesn't confirm it.
-async fn publishing(connection: &Connection) -> Publishing {
-    let trying = async {
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        channel.basic_publish(short(""), short(NOWHERE), options, b"", properties).await?.await.map(drop)
-    };
-    match timeout(CONFIRM_PATIENCE, trying).await {
-        Ok(Ok(())) => Publishing::Confirmed,
-        Ok(Err(error)) => Publishing::Unknown(error.to_string()),
-        Err(_) if connection.status().blocked() => Publishing::Blocked,
-        Err(_) => Publishing::Unknown(format!("no answer within {CONFIRM_PATIENCE:?}")),
     }
 }
 

@@ -5,12 +5,14 @@
 //!   as `isolation` allows.
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
 //! - `enqueue`: messages that are each known to have reached their queue. `look`: what is in a queue, taking none of it.
-//! - `inspect`: how the server stands, with its `greeting` and what its `management` plugin tells; nothing is changed.
+//! - `inspect`: how the server stands, with its `greeting`, what is found by `attempt`, and what its `management` plugin
+//!   tells; nothing is changed.
 //! - `properties`: messages; `health`, `reconnect`: small change.
 //!
 //! No lapin type leaves this room.
 
 mod acknowledge;
+mod attempt;
 mod connection;
 mod consumer;
 mod enqueue;

@@ -32,6 +32,8 @@ pub struct Configuration {
     pub lines: String,
     /// Erlang terms, for keys that `rabbitmq.conf` doesn't know.
     pub advanced: String,
+    /// Names of plugins, with commas between.
+    pub plugins: String,
 }
 
 /// A node, and everything that goes with it when it is dropped.
@@ -213,7 +215,7 @@ impl Node {
         let cookie = self.path("home/.erlang.cookie");
         self.write("home/.erlang.cookie", "BULKRELEASETESTS");
         fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("a private cookie");
-        self.write("enabled_plugins", "[].\n");
+        self.write("enabled_plugins", &format!("[{}].\n", configuration.plugins));
         // An empty one hides the system's.
         self.write("environment.conf", "");
         let fixed = format!(

@@ -268,3 +268,6 @@ fn depths(inspection: &RabbitMq, report: &mut Report) {
         report.find(Code::NoWorkerConsumes, "queue release.jobs", found, mend);
     }
 }
+
+#[cfg(test)]
+mod tests;
