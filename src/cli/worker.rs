@@ -36,16 +36,17 @@ impl WorkerCommand {
         let protected = settings.safety.protected.len();
         let file = settings.safety.protected_file.as_ref().map(|file| file.display().to_string());
         tracing::info!(protected, file, "protected ids and prefixes");
-        if settings.broker.declare {
-            match broker.declare().await {
-                // The subscription goes on trying, and says so on /readyz.
-                Err(BrokerError::Unreachable { address, reason }) => {
-                    tracing::warn!(address, reason, "the broker can't be reached yet");
-                }
-                declared => declared?,
+        let declared = if settings.broker.declare { broker.declare().await } else { Ok(()) };
+        match declared {
+            // The subscription goes on trying, and says so on /readyz.
+            Err(BrokerError::Unreachable { address, reason }) => {
+                tracing::warn!(address, reason, "the broker can't be reached yet");
+            }
+            declared => {
+                declared?;
+                heed_the_doctor(&settings).await?;
             }
         }
-        heed_the_doctor(&settings).await?;
         let summary = worker.run(&*broker, stop).await;
         tracing::info!("{summary}");
         Ok(())

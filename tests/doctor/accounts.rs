@@ -12,6 +12,8 @@ const DENIED: &str = r#"{"RequestId":"A","HostId":"h","Code":"NoPermission","Mes
 const LATE: &str =
     r#"{"RequestId":"A","HostId":"h","Code":"InvalidTimeStamp.Expired","Message":"late","Recommend":"r"}"#;
 
+type Variables = Vec<(String, String)>;
+
 pub async fn each_is_found() {
     let folder = TempDir::new().expect("a directory");
     let path = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
@@ -30,7 +32,7 @@ pub async fn each_is_found() {
     let page = Answering::start(200, "<html>welcome</html>", 0).await;
     let at = |address: std::net::SocketAddr| account(&format!("http://{address}"), "sandbox");
     let good = || at(sandbox.address());
-    let with = |mut variables: Vec<(String, String)>, name: &str, value: &str| {
+    let with = |mut variables: Variables, name: &str, value: &str| {
         variables.push(variable(name, value));
         variables
     };
@@ -38,7 +40,7 @@ pub async fn each_is_found() {
         .into_iter()
         .filter(|(name, _)| !name.contains("ACCESS_KEY"))
         .collect();
-    let cases: Vec<(&str, Vec<(String, String)>, &[&str])> = vec![
+    let cases: Vec<(&str, Variables, &[&str])> = vec![
         ("all is well", good(), &[]),
         ("it may not query, and need not", at(denying.address()), &[]),
         (

@@ -148,7 +148,9 @@ async fn queues_of_another_kind(house: &House) -> Vec<Case> {
         channel.queue_declare(queue.into(), options, table(&arguments)).await.expect(name);
         connection.close(200, "OK".into()).await.expect("the end");
         declared(house, name).await;
-        cases.push(Case::new(name, &[code]).seen_by_amqp());
+        let case = Case::new(name, &[code]);
+        // Of a classic one a declaration is told of its overflow first, and of nothing else.
+        cases.push(if code == "retry-queue-classic" { case } else { case.seen_by_amqp() });
     }
     cases
 }

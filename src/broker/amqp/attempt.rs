@@ -76,7 +76,9 @@ pub(super) async fn publishing(connection: &Connection) -> Publishing {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        channel.basic_publish(short(""), short(NOWHERE), options, b"", properties).await?.await.map(drop)
+        channel.basic_publish(short(""), short(NOWHERE), options, b"", properties).await?.await?;
+        // lapin closes a channel that is dropped, and falls over that when the connection ends meanwhile.
+        channel.close(200, "OK".into()).await
     };
     match timeout(CONFIRM_PATIENCE, trying).await {
         Ok(Ok(())) => Publishing::Confirmed,

@@ -1,5 +1,6 @@
 //! Asks a server how it stands and changes nothing: what exists is declared as it should be, which is how AMQP compares.
 
+use std::fmt;
 use std::time::Duration;
 
 use lapin::{Connection, Error, ErrorKind, ExchangeKind};
@@ -28,7 +29,9 @@ pub(crate) async fn inspect(
 ) -> Result<RabbitMq, NoInspection> {
     let server = Server::new(settings).map_err(|error| NoInspection::Settings(error.to_string()))?.with_steps(steps);
     let connection = open(&server).await?;
-    let inspection = bounded(standing(&server, &connection)).await;
+    let unanswered = BrokerError::TimedOut(ANSWER_TIMEOUT);
+    let inspection = timeout(ANSWER_TIMEOUT, standing(&server, &connection)).await;
+    let inspection = inspection.unwrap_or_else(|_| Err(lost(&server, &unanswered)));
     let whole = extent == Extent::Whole && inspection.is_ok();
     let tried = if whole { Some((rights(&connection).await, publishing(&connection).await)) } else { None };
     close(&connection).await;
@@ -41,11 +44,6 @@ pub(crate) async fn inspect(
     Ok(inspection)
 }
 
-async fn bounded(asking: impl Future<Output = Result<RabbitMq, NoInspection>>) -> Result<RabbitMq, NoInspection> {
-    let unanswered = || NoInspection::Settings(BrokerError::TimedOut(ANSWER_TIMEOUT).to_string());
-    timeout(ANSWER_TIMEOUT, asking).await.unwrap_or_else(|_| Err(unanswered()))
-}
-
 async fn open(server: &Server) -> Result<Connection, NoInspection> {
     server.open("doctor").await.map_err(|error| match error {
         BrokerError::Unreachable { address, reason } if is_refusal(&reason) => {
@@ -54,6 +52,10 @@ async fn open(server: &Server) -> Result<Connection, NoInspection> {
         BrokerError::Unreachable { address, reason } => NoInspection::Unreachable { address, reason },
         other => NoInspection::Settings(other.to_string()),
     })
+}
+
+fn lost(server: &Server, reason: &dyn fmt::Display) -> NoInspection {
+    NoInspection::Unreachable { address: server.address().to_owned(), reason: reason.to_string() }
 }
 
 /// Whether the broker answered, and did not let us in.
@@ -72,10 +74,7 @@ async fn standing(server: &Server, connection: &Connection) -> Result<RabbitMq, 
     };
     let topology = server.topology();
     for entity in topology.entities() {
-        let lost = |error: Error| NoInspection::Unreachable {
-            address: server.address().to_owned(),
-            reason: error.to_string(),
-        };
+        let lost = |error: Error| lost(server, &error);
         match &entity {
             Entity::Exchange { name, kind, alternate } => {
                 let standing = compare(connection, &entity).await.map_err(lost)?;
