@@ -3,7 +3,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`cli`] | one file a command: worker, enqueue, dead, verify, setup, sandbox, demo, config, healthcheck |
+//! | [`cli`] | one file a command: worker, enqueue, dead, verify, doctor, setup, sandbox, demo, config, healthcheck |
 //! | [`dead`] | dead letters: looking, choosing, replaying |
 //! | [`config`] | every setting, typed; defaults < file < environment < flags |
 //! | [`broker`] | takes jobs from a queue, puts results into one, lets jobs wait in others: RabbitMQ or one SQLite file |
@@ -13,6 +13,7 @@
 //! | [`api`] | one call, or one query that reads suspects back: request, signature, credentials, error table, client |
 //! | [`ops`] | what people and machines see: metrics, log lines, health, spans |
 //! | [`sandbox`] | a `ReleaseInstance` server to rehearse against |
+//! | [`doctor`] | facts about settings, accounts and broker in, findings out: what is wrong before it is felt |
 //! | [`verify`] | jobs, results, dead letters and ledger held against each other: is anything lost? |
 //! | [`contract`] | the words that all rooms share, and the messages made of them |
 //!
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod dead;
+pub mod doctor;
 pub mod engine;
 pub mod ops;
 pub mod pace;

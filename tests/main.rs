@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod credentials;
 mod dead;
+mod doctor;
 mod drain;
 mod embedded;
 mod fleet;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Raw, read};
 use super::credentials::{Chain, Credential};
+use super::greeting::{Ahead, Greeting};
 use super::listing::{self, Listing};
 use super::request::{QUERY, RELEASE, VERSION, query_parameters, release_parameters};
 use super::signature::{canonical_query, v3};
@@ -99,6 +100,21 @@ impl Client {
             }
         };
         Listing { read_back, ..listing }
+    }
+
+    /// Asks for nothing, without a signature: whether the API is there, and its clock. `Err` says why there is no answer.
+    pub async fn greet(&self) -> Result<Greeting, String> {
+        let mut url = self.url.clone();
+        url.set_query(Some("Format=JSON"));
+        let (sent, begun) = (Timestamp::now(), std::time::Instant::now());
+        let answered = self.http.get(url).send().await;
+        let response = answered.map_err(|error| not_answered(&error).evidence().message.clone().unwrap_or_default())?;
+        let took = begun.elapsed();
+        let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+        let ahead = date.and_then(|date| Ahead::read(date, sent, took));
+        let received = receive(response).await;
+        let is_api = String::from_utf8_lossy(&received.body).contains("RequestId");
+        Ok(Greeting { status: received.status, is_api, ahead })
     }
 
     async fn send(&self, action: &str, parameters: &[Parameter<'_>], attempt: u32) -> Result<Received, Verdict> {

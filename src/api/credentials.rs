@@ -14,6 +14,7 @@ mod environment;
 mod file;
 mod http;
 mod ini;
+mod inquiry;
 mod instance;
 mod keeper;
 mod oidc;
@@ -28,6 +29,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use chain::Chain;
+pub use inquiry::{Answering, inquire};
 pub use surroundings::Surroundings;
 
 /// An access key. Its `Debug` shows the id, which is no secret, and nothing else.

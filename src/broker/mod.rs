@@ -7,6 +7,7 @@
 pub mod amqp;
 pub mod embedded;
 mod fleet;
+pub mod inspection;
 mod look;
 mod queue;
 
@@ -18,6 +19,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 pub use self::fleet::{Fleet, Heard};
+use self::inspection::{Extent, Inspection, NoInspection};
 pub use self::look::Look;
 pub use self::queue::{Queue, WatchName, step_name};
 use crate::config::BrokerSettings;
@@ -64,6 +66,19 @@ pub fn open(settings: &BrokerSettings, steps: &[Duration]) -> Result<Box<dyn Bro
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(Box::new(embedded::EmbeddedBroker::open(Path::new(path))?)),
         None => Ok(Box::new(amqp::AmqpBroker::new(settings)?.with_steps(steps))),
+    }
+}
+
+/// Asks the broker that the settings name how it stands. Nothing is created, consumed or stored.
+pub async fn inspect(
+    settings: &BrokerSettings,
+    steps: &[Duration],
+    extent: Extent,
+) -> Result<Inspection, NoInspection> {
+    let url = settings.url.as_deref().ok_or(NoInspection::NotNamed)?;
+    match url.strip_prefix("sqlite:") {
+        Some(path) => Ok(Inspection::File(embedded::inspect(Path::new(path)).await)),
+        None => amqp::inspect::inspect(settings, steps, extent).await.map(Box::new).map(Inspection::RabbitMq),
     }
 }
 

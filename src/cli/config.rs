@@ -48,7 +48,7 @@ fn show(loaded: &Loaded, output: &mut impl Write) -> anyhow::Result<()> {
         let origin = loaded.origin(&path);
         match value {
             Value::Null => writeln!(output, "# {path} is not set")?,
-            Value::String(url) if path == "broker.url" => {
+            Value::String(url) if matches!(&*path, "broker.url" | "broker.management_url") => {
                 writeln!(output, "{path} = {}  # {origin}", toml::Value::String(config::redacted(&url)))?;
             }
             value => {
@@ -87,10 +87,15 @@ mod tests {
 
     #[test]
     fn every_setting_is_shown_with_its_origin_and_without_the_password() {
-        let flags = ["broker.url=amqp://user:secret@host", "accounts.vno.burst=2"];
+        let flags = [
+            "broker.url=amqp://user:secret@host",
+            "broker.management_url=http://user:secret@host:15672",
+            "accounts.vno.burst=2",
+        ];
         let output = run(&["config"], Ok(loaded(&flags))).unwrap();
         for line in [
             "broker.url = \"amqp://user:***@host\"  # flag --set\n",
+            "broker.management_url = \"http://user:***@host:15672\"  # flag --set\n",
             "worker.linger = \"50ms\"  # environment BULKRELEASE__WORKER__LINGER\n",
             "broker.prefetch = 1000  # default\n",
             "accounts.vno.burst = 2  # flag --set\n",

@@ -11,6 +11,7 @@ macro_rules! say {
 pub mod config;
 pub mod dead;
 pub mod demo;
+pub mod doctor;
 pub mod enqueue;
 pub mod healthcheck;
 mod logging;
@@ -22,6 +23,7 @@ pub mod verify;
 pub mod worker;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -50,6 +52,7 @@ Examples:
   bulkrelease sandbox --admin                          a ReleaseInstance API that releases nothing
   bulkrelease setup --set broker.url=amqp://localhost  declare queues and exchanges
   bulkrelease worker --config worker.toml              consume until SIGTERM
+  bulkrelease doctor                                   what is wrong before it is felt
   bulkrelease dead list                                what was given up on, and what to do about it
   bulkrelease enqueue --product ecs --subscription-type PayAsYouGo i-bp1 i-bp2
 
@@ -65,13 +68,14 @@ enum Command {
     Verify(verify::VerifyCommand),
     Sandbox(sandbox::SandboxCommand),
     Demo(demo::DemoCommand),
+    Doctor(doctor::DoctorCommand),
     Config(config::ConfigCommand),
     Healthcheck(healthcheck::HealthcheckCommand),
 }
 
 impl Cli {
-    /// Runs the command to its end.
-    pub fn run(self) -> anyhow::Result<()> {
+    /// Runs the command to its end. What an error's exit code is `exit_code` says.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { config, set, command } = self;
         if config.is_some() && matches!(command, Command::Sandbox(_)) {
             bail!("--config: a sandbox has settings of its own: give their file as --file FILE");
@@ -82,7 +86,8 @@ impl Cli {
         let any_set = !set.is_empty();
         let load = move || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
         if let Command::Config(command) = command {
-            return command.run(load, &mut std::io::stdout().lock());
+            command.run(load, &mut std::io::stdout().lock())?;
+            return Ok(ExitCode::SUCCESS);
         }
         if any_set && let Command::Demo(_) | Command::Sandbox(_) | Command::Healthcheck(_) = command {
             bail!("--set: this command takes no settings; its own flags are all it has (see --help)");
@@ -91,16 +96,18 @@ impl Cli {
         runtime.block_on(async {
             match command {
                 // Beside the tasks that it talks to: this thread is none of the runtime's, so every word would cross threads.
-                Command::Worker(command) => tokio::spawn(command.run(load)).await?,
-                Command::Enqueue(command) => command.run(load()?.settings).await,
-                Command::Setup(command) => command.run(load()?.settings).await,
-                Command::Dead(command) => command.run(load()?.settings).await,
-                Command::Verify(command) => command.run(load()?.settings).await,
-                Command::Sandbox(command) => command.run().await,
-                Command::Demo(command) => command.run().await,
-                Command::Healthcheck(command) => command.run().await,
-                Command::Config(_) => Ok(()),
+                Command::Worker(command) => tokio::spawn(command.run(load)).await??,
+                Command::Enqueue(command) => command.run(load()?.settings).await?,
+                Command::Setup(command) => command.run(load()?.settings).await?,
+                Command::Dead(command) => command.run(load()?.settings).await?,
+                Command::Verify(command) => command.run(load()?.settings).await?,
+                Command::Sandbox(command) => command.run().await?,
+                Command::Demo(command) => command.run().await?,
+                Command::Healthcheck(command) => command.run().await?,
+                Command::Doctor(command) => return command.run(load()).await,
+                Command::Config(_) => {}
             }
+            Ok(ExitCode::SUCCESS)
         })
     }
 }

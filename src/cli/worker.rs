@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::reload::Reload;
 use super::{logging, signals};
 use crate::api::credentials::Chain;
+use crate::broker::inspection::{Extent, NoInspection};
 use crate::broker::{self, BrokerError};
-use crate::config::{ConfigError, Loaded};
+use crate::config::{ConfigError, Loaded, Settings};
+use crate::doctor::{self, Severity};
 use crate::ops::trace::Tracer;
 use crate::ops::{Metrics, OpsServer, Vitals};
 use crate::worker::Worker;
@@ -52,17 +54,44 @@ impl WorkerCommand {
         if let Some(endpoint) = &settings.trace.otlp_endpoint {
             tracing::info!(endpoint, "spans go here");
         }
-        if settings.broker.declare {
-            match broker.declare().await {
-                // The subscription goes on trying, and says so on /readyz.
-                Err(BrokerError::Unreachable { address, reason }) => {
-                    tracing::warn!(address, reason, "the broker can't be reached yet");
-                }
-                declared => declared?,
+        let declared = if settings.broker.declare { broker.declare().await } else { Ok(()) };
+        match declared {
+            // The subscription goes on trying, and says so on /readyz.
+            Err(BrokerError::Unreachable { address, reason }) => {
+                tracing::warn!(address, reason, "the broker can't be reached yet");
+            }
+            declared => {
+                declared?;
+                heed_the_doctor(&settings).await?;
             }
         }
         let summary = worker.run(&*broker, stop).await;
         tracing::info!("{summary}");
         Ok(())
     }
+}
+
+/// Refuses to work where data would be lost, and warns of what else is wrong. A broker that is away may come back.
+async fn heed_the_doctor(settings: &Settings) -> anyhow::Result<()> {
+    let inspection = broker::inspect(&settings.broker, &settings.retry.steps, Extent::Brief).await;
+    if let Err(NoInspection::Unreachable { .. }) = inspection {
+        return Ok(());
+    }
+    let mut losses = Vec::new();
+    for finding in doctor::examine_broker(settings, inspection).findings {
+        let (code, subject, found, mend) = (finding.code.as_str(), &finding.subject, &finding.found, &finding.mend);
+        match finding.code.severity() {
+            Severity::LosesData => {
+                losses.push(format!("{code}: {subject}: {found}. {} To mend it: {mend}", finding.code.why()));
+            }
+            Severity::WillFail | Severity::Wasteful => {
+                tracing::warn!(code, subject, found, mend, "see bulkrelease doctor")
+            }
+            Severity::Note => tracing::info!(code, subject, found, mend, "see bulkrelease doctor"),
+        }
+    }
+    if !losses.is_empty() {
+        bail!("a worker would lose data here: {}", losses.join("; "));
+    }
+    Ok(())
 }

@@ -87,6 +87,14 @@ impl Rules {
                 a password are percent-encoded",
             );
         }
+        let manages = |url: &str| {
+            Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+        };
+        self.demand(
+            broker.management_url.as_deref().is_none_or(manages),
+            "management_url",
+            "must be http://HOST:15672 or https://HOST:15671; special characters of a password are percent-encoded",
+        );
         self.within("prefetch", broker.prefetch, 1..=u16::MAX);
         self.some_time("connect_timeout", broker.connect_timeout);
         let heartbeat = Duration::from_secs(1)..=Duration::from_secs(600);

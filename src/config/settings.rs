@@ -30,6 +30,8 @@ pub struct Settings {
 pub struct BrokerSettings {
     /// `amqp://`, `amqps://` or `sqlite:PATH`. May hold a password: never print it whole.
     pub url: Option<String>,
+    /// Of RabbitMQ's management plugin, for `doctor` alone. May hold a password as well.
+    pub management_url: Option<String>,
     pub prefetch: u16,
     pub queue_type: QueueType,
     pub declare: bool,
@@ -44,6 +46,7 @@ impl Default for BrokerSettings {
     fn default() -> Self {
         Self {
             url: None,
+            management_url: None,
             prefetch: 1000,
             queue_type: QueueType::Quorum,
             declare: true,

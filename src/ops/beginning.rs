@@ -30,7 +30,7 @@ const SEAL_REASONS: [SealReason; 6] =
 const WHYS: [Postponement; 4] = [
     Postponement::Failed,
     Postponement::Parked,
-    Postponement::Held { probed_in: Duration::ZERO },
+    Postponement::Held(Duration::ZERO),
     Postponement::Stopping,
 ];
 

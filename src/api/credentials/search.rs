@@ -93,6 +93,11 @@ impl Search {
         Self { sources, surroundings }
     }
 
+    /// The name of the first source; after a search that gave a key it is the only one.
+    pub fn deciding(&self) -> String {
+        self.sources.first().map(|source| self.name(source)).unwrap_or_default()
+    }
+
     fn at(&self, source: &Source) -> Result<Found, Miss> {
         match source {
             Source::Environment => environment::look(&self.surroundings),

@@ -70,6 +70,37 @@ impl Server {
         Self { steps: steps.to_vec(), ..self }
     }
 
+    /// Without user and password.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn uri(&self) -> &AMQPUri {
+        &self.uri
+    }
+
+    /// The user's name, and the virtual host.
+    pub(super) fn login(&self) -> (&str, &str) {
+        (&self.uri.authority.userinfo.username, &self.uri.vhost)
+    }
+
+    /// The user's name and password.
+    pub(super) fn credentials(&self) -> (String, String) {
+        let login = &self.uri.authority.userinfo;
+        (login.username.clone(), login.password.clone())
+    }
+
+    /// Where the management plugin is by default, encrypted if the broker is.
+    pub(super) fn management_url(&self) -> Result<Url, String> {
+        let (scheme, port) = match self.uri.scheme {
+            AMQPScheme::AMQP => ("http", 15672),
+            AMQPScheme::AMQPS => ("https", 15671),
+        };
+        let host = &self.uri.authority.host;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        Url::parse(&format!("{scheme}://{host}:{port}")).map_err(|error| error.to_string())
+    }
+
     /// All that must exist on the server.
     pub(super) fn topology(&self) -> Topology<'_> {
         Topology { queue_type: self.queue_type, steps: &self.steps }
@@ -105,14 +136,8 @@ impl Server {
     }
 
     // Read for every connection, so that a renewed certificate is picked up.
-    async fn tls_config(&self) -> Result<OwnedTLSConfig, BrokerError> {
-        let cert_chain =
-            match &self.tls.ca_file {
-                Some(path) => Some(tokio::fs::read_to_string(path).await.map_err(|error| {
-                    invalid(&format!("broker.tls.ca_file: can't read {}: {error}", path.display()))
-                })?),
-                None => None,
-            };
+    pub(super) async fn tls_config(&self) -> Result<OwnedTLSConfig, BrokerError> {
+        let cert_chain = self.authority().await?;
         let identity = match (&self.tls.certificate_file, &self.tls.key_file) {
             (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 {
                 pem: tokio::fs::read(certificate).await.map_err(|error| {
@@ -125,6 +150,14 @@ impl Server {
             _ => None,
         };
         Ok(OwnedTLSConfig { identity, cert_chain })
+    }
+
+    /// The certificates of `broker.tls.ca_file`.
+    pub(super) async fn authority(&self) -> Result<Option<String>, BrokerError> {
+        let Some(path) = &self.tls.ca_file else { return Ok(None) };
+        let read = tokio::fs::read_to_string(path).await;
+        let explain = |error| invalid(&format!("broker.tls.ca_file: can't read {}: {error}", path.display()));
+        read.map(Some).map_err(explain)
     }
 }
 

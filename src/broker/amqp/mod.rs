@@ -6,18 +6,24 @@
 //! - `publisher`: the publishing side, over a connection of its own, with its memory `unconfirmed`; `replies`.
 //! - `enqueue`: messages that are each known to have reached their queue. `look`: what is in a queue, taking none of it.
 //! - `beacons`: what workers tell each other, over a connection of its own.
+//! - `inspect`: how the server stands, with its `greeting`, what is found by `attempt`, and what its `management` plugin
+//!   tells; nothing is changed.
 //! - `properties`: messages; `health`, `reconnect`: small change.
 //!
 //! No lapin type leaves this room.
 
 mod acknowledge;
+mod attempt;
 mod beacons;
 mod connection;
 mod consumer;
 mod enqueue;
+mod greeting;
 mod health;
+pub(super) mod inspect;
 mod isolation;
 mod look;
+mod management;
 mod properties;
 mod publisher;
 mod reconnect;

@@ -26,14 +26,14 @@ pub(super) struct Topology<'a> {
     pub(super) steps: &'a [Duration],
 }
 
-enum Entity {
+pub(super) enum Entity {
     Exchange { name: &'static str, kind: ExchangeKind, alternate: Option<&'static str> },
     Queue { name: String, arguments: Vec<(&'static str, Argument)> },
     Binding { exchange: &'static str, queue: String, key: String },
 }
 
 #[derive(Clone, Copy)]
-enum Argument {
+pub(super) enum Argument {
     Text(&'static str),
     Number(i64),
 }
@@ -49,7 +49,14 @@ impl Topology<'_> {
         visit(connection, &self.entities(), true).await
     }
 
-    fn entities(&self) -> Vec<Entity> {
+    /// The queue of this name. Whatever else the topology has is a retry queue.
+    pub(super) fn queue(&self, name: &str) -> Queue {
+        let retry = self.steps.iter().map(|after| Queue::Retry { after: *after });
+        let mut queues = Queue::ALL.into_iter().chain(retry);
+        queues.find(|queue| queue.name() == name).expect("every queue of the topology is one of the house")
+    }
+
+    pub(super) fn entities(&self) -> Vec<Entity> {
         let (jobs, results) = match self.queue_type {
             QueueType::Quorum => (never_dropping(quorum(JOBS_DELIVERY_LIMIT), DEAD), quorum(NO_DELIVERY_LIMIT)),
             QueueType::Classic => {
@@ -158,7 +165,7 @@ async fn open(connection: &Connection) -> Result<Channel, BrokerError> {
     connection.create_channel().await.map_err(|error| BrokerError::Other(error.to_string()))
 }
 
-async fn visit_one(channel: &Channel, entity: &Entity, passive: bool) -> lapin::Result<()> {
+pub(super) async fn visit_one(channel: &Channel, entity: &Entity, passive: bool) -> lapin::Result<()> {
     match entity {
         Entity::Exchange { name, kind, alternate } => {
             let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };

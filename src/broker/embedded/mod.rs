@@ -19,6 +19,7 @@ mod beacons;
 mod connection;
 mod error;
 mod hold;
+mod inspect;
 mod look;
 mod properties;
 mod statements;
@@ -34,6 +35,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::connection::Connection;
+pub(super) use self::inspect::inspect;
 use self::store::Store;
 use self::turn::millis;
 use super::{Broker, BrokerError, Fleet, Look, Queue, Subscription, UNWATCHED, WatchName};

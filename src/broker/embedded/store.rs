@@ -9,7 +9,7 @@ use super::error::explain;
 use crate::broker::BrokerError;
 
 /// `PRAGMA user_version` of a file that `SCHEMA` was written to.
-const VERSION: i64 = 3;
+pub const VERSION: i64 = 3;
 /// `message.turn`, and then its `id`, is a message's place in its queue; a given-back message keeps it. The session stands before the body,
 /// so that reading it never walks through a long one.
 const SCHEMA: &str = "
@@ -172,7 +172,7 @@ fn gone(path: &Path) -> BrokerError {
     BrokerError::Unreachable { address: path.display().to_string(), reason: reason.to_owned() }
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))
 }
 
