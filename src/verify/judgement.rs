@@ -23,14 +23,12 @@ impl Books {
         for job in &self.jobs {
             job.judge(&mut findings);
         }
-        if let Some(calls) = &mut self.calls {
-            findings.append(&mut calls.findings);
-        }
         if let Some(calls) = &self.calls {
             self.judge_outcomes(calls, &mut findings);
             if !self.jobs.is_empty() {
                 self.judge_releases(calls, &mut findings);
             }
+            findings.extend(calls.findings.iter().cloned());
         }
         let mut summary = Summary {
             dead_letters: self.dead_letters,
