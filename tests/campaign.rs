@@ -51,7 +51,7 @@ const CLUSTER: Plan = Plan {
     name: "three nodes, four workers",
     workers: 4,
     ids: 200_000,
-    calls_per_second: 20.0,
+    calls_per_second: 50.0,
     calls_between: 10..60,
     troubles: trouble::on_a_cluster,
 };

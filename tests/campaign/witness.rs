@@ -8,8 +8,8 @@
 //!   broker refused to store something, so what had no confirm was written a second time.
 //!
 //! A job has at most one further result for each fork. A call that released is repeated for a fork of one of its jobs too,
-//! or because its answer was **never heard**: no worker ever wrote down its RequestId, and one was killed at the time or
-//! wrote down that a call of so many ids had no answer.
+//! or because its answer was **never heard**: no worker ever wrote down its RequestId, and one was killed at the time, or
+//! stopped without waiting for its last calls, or wrote down that a call of so many ids had no answer.
 //!
 //! It rests on one clock for all processes, and on nothing that a worker only means to do.
 
@@ -22,7 +22,8 @@ use crate::campaign::field::Life;
 /// From the word that a delivery is settled until the broker has its acknowledgement, a dying connection's time-out
 /// included.
 const ACK_TIME: SignedDuration = SignedDuration::from_secs(10);
-/// From a call's arrival at the API until its caller is sure that no answer comes: its time-out, late by the machine's load.
+/// Between a call's arrival at the API and its caller's word that no answer comes: its time-out, and what load or a slow
+/// network add. It may arrive after its caller has given up.
 const ANSWER_TIME: SignedDuration = SignedDuration::from_secs(10);
 
 /// A delivery that a worker began with.
@@ -46,7 +47,8 @@ pub struct Witness {
     /// When the sessions of each process ended, those that were lost before it did.
     lost: HashMap<(usize, u64), Timestamp>,
     ends: Vec<Timestamp>,
-    kills: Vec<Timestamp>,
+    /// When calls were left alone, their processes killed or out of time.
+    left: Vec<Timestamp>,
     /// When the publishing side of each process had a problem.
     unpublished: Vec<(usize, Timestamp)>,
     heard: HashSet<String>,
@@ -58,7 +60,7 @@ impl Witness {
         let mut witness = Self::default();
         for (number, life) in lives.iter().enumerate() {
             witness.ends.push(life.ended);
-            witness.kills.extend(life.killed.then_some(life.ended));
+            witness.left.extend(life.killed.then_some(life.ended));
             let mut begun = HashMap::new();
             for line in life.log.lines() {
                 witness.read(number, line, &mut begun);
@@ -86,6 +88,8 @@ impl Witness {
             self.unpublished.push((life, at));
         } else if let Some(request) = field(line, "request_id").filter(|_| line.contains("batch released")) {
             self.heard.insert(request.to_owned());
+        } else if line.contains("the time to drain is over") {
+            self.left.push(at);
         } else if line.contains("call failed") && field(line, "class") == Some("unknown") {
             self.silences.push(Silence { at, ids: usize::try_from(number("ids")).unwrap_or_default() });
         }
@@ -130,9 +134,9 @@ impl Witness {
 
     /// Whether a call of so many ids that came then may have had a caller who never heard of it.
     pub fn may_be_unheard(&self, at: Timestamp, ids: usize) -> bool {
-        let soon = |then: Timestamp| then >= at && then.duration_since(at) < ANSWER_TIME;
-        self.kills.iter().any(|kill| soon(*kill))
-            || self.silences.iter().any(|silence| silence.ids == ids && soon(silence.at))
+        let about_then = |then: Timestamp| then.duration_since(at).abs() < ANSWER_TIME;
+        self.left.iter().any(|left| about_then(*left))
+            || self.silences.iter().any(|silence| silence.ids == ids && about_then(silence.at))
     }
 }
 
@@ -191,7 +195,7 @@ mod tests {
         let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z").parse().expect("a time");
         let silent = witness(&[(3, r#"call failed group=ecs ids=3 class="unknown" took=2s"#)]);
         assert!(silent.may_be_unheard(at(1), 3));
-        assert!(!silent.may_be_unheard(at(1), 4) && !silent.may_be_unheard(at(4), 3));
+        assert!(!silent.may_be_unheard(at(1), 4) && !silent.may_be_unheard(at(14), 3));
         // It was killed at 50 s.
         assert!(silent.may_be_unheard(at(45), 4) && !silent.may_be_unheard(at(30), 4));
     }
