@@ -60,7 +60,7 @@ const NODE: Plan = Plan {
     name: "one node, two workers",
     workers: 2,
     ids: 10_000,
-    calls_per_second: 10.0,
+    calls_per_second: 7.0,
     calls_between: 5..15,
     troubles: trouble::on_a_node,
 };
@@ -69,7 +69,7 @@ const FILE: Plan = Plan {
     name: "one file, two workers and a command line",
     workers: 2,
     ids: 10_000,
-    calls_per_second: 8.0,
+    calls_per_second: 7.0,
     calls_between: 5..15,
     troubles: trouble::on_a_file,
 };

@@ -53,8 +53,8 @@ impl Field {
                     format!("amqp://{}/", lines[worker].address())
                 }
             };
-            // Together half as much again as the API grants: some calls are throttled.
-            let rate = calls_per_second / workers as f64 * 1.5;
+            // Together twice what the API grants: some calls are throttled.
+            let rate = calls_per_second / workers as f64 * 2.0;
             settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api).with(
                 // Both ways to settle what a lost call released are tried.
                 "ACCOUNTS__DEFAULT__READ_BACK",

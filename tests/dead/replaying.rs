@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bulkrelease::broker::{Broker, Queue, Settlement};
+use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::contract::{Message, Properties, header};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use tokio::time::sleep;
@@ -168,13 +168,8 @@ pub async fn a_repeated_replay_is_refused_while_the_first_is_unfinished(house: H
 pub async fn a_worn_out_job_is_told_apart(house: House) {
     let job = Message { body: letter("a", 2, "x", "ecs", 0).body, ..Message::default() };
     enqueue(&*house.broker, vec![job.clone()]).await;
-    let mut subscription = house.broker.subscribe(Queue::Jobs, 1);
-    for _ in 0..=100 {
-        let tag = delivery(&mut subscription).await.tag;
-        subscription.settle(Settlement::GiveBack { tag });
-    }
+    house.wear_out(100).await;
     depth_becomes(&*house.broker, Queue::Dead, 1).await;
-    subscription.close(PATIENCE).await;
     let group = &house.list(&["--reason", "BrokerDeliveryLimit"]).await["Groups"][0];
     assert_eq!((group["Ids"].as_u64(), group["ExampleJob"].as_str()), (Some(2), Some("a")));
     assert!(group["Action"].as_str().expect("text").contains("crash"), "{group}");
