@@ -40,8 +40,9 @@ struct Plan {
     name: &'static str,
     workers: usize,
     ids: usize,
-    /// What the API grants, which is less than the workers would use.
+    /// What the API grants, and what each worker would use, which together is more.
     calls_per_second: f64,
+    worker_calls_per_second: f64,
     /// How many calls there are between two troubles.
     calls_between: Range<u64>,
     troubles: fn(&mut Rng) -> Vec<Trouble>,
@@ -52,6 +53,7 @@ const CLUSTER: Plan = Plan {
     workers: 4,
     ids: 200_000,
     calls_per_second: 50.0,
+    worker_calls_per_second: 25.0,
     calls_between: 10..60,
     troubles: trouble::on_a_cluster,
 };
@@ -59,8 +61,9 @@ const CLUSTER: Plan = Plan {
 const NODE: Plan = Plan {
     name: "one node, two workers",
     workers: 2,
-    ids: 10_000,
-    calls_per_second: 7.0,
+    ids: 5_000,
+    calls_per_second: 6.0,
+    worker_calls_per_second: 8.0,
     calls_between: 5..15,
     troubles: trouble::on_a_node,
 };
@@ -68,8 +71,9 @@ const NODE: Plan = Plan {
 const FILE: Plan = Plan {
     name: "one file, two workers and a command line",
     workers: 2,
-    ids: 10_000,
-    calls_per_second: 7.0,
+    ids: 5_000,
+    calls_per_second: 6.0,
+    worker_calls_per_second: 8.0,
     calls_between: 5..15,
     troubles: trouble::on_a_file,
 };
@@ -116,7 +120,7 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let begun = Instant::now();
     let mut draws = Rng::with_seed(seed);
     let mut sent = orders::mixed(plan.ids, seed);
-    let mut field = Field::new(place, plan.workers, plan.calls_per_second, seed).await;
+    let mut field = Field::new(place, plan, seed).await;
     // The producer and the consumer have a good network, but to the same nodes.
     let network = Proxy::start(field.place.addresses(0)).await.expect("a network");
     let open = || -> Box<dyn Broker> {

@@ -7,6 +7,7 @@ use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::campaign::Plan;
 use crate::campaign::broker::Place;
 use crate::campaign::orders::{GONE, LOCKED, PROTECTED, Sent};
 use crate::campaign::trouble::Trouble;
@@ -41,7 +42,8 @@ pub struct Field {
 }
 
 impl Field {
-    pub async fn new(place: Place, workers: usize, calls_per_second: f64, seed: u64) -> Self {
+    pub async fn new(place: Place, plan: &Plan, seed: u64) -> Self {
+        let Plan { workers, calls_per_second, worker_calls_per_second, .. } = *plan;
         let sandbox = Sandbox::start(sandbox(calls_per_second, seed)).await.expect("a sandbox");
         let api = Proxy::start(vec![sandbox.address()]).await.expect("a network to the API");
         let (mut lines, mut settings) = (Vec::new(), Vec::new());
@@ -53,9 +55,8 @@ impl Field {
                     format!("amqp://{}/", lines[worker].address())
                 }
             };
-            // Together twice what the API grants: some calls are throttled.
-            let rate = calls_per_second / workers as f64 * 2.0;
-            settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api).with(
+            let own = WorkerSettings::new(&url, &sandbox, worker_calls_per_second);
+            settings.push(impatient(own, worker, &api).with(
                 // Both ways to settle what a lost call released are tried.
                 "ACCOUNTS__DEFAULT__READ_BACK",
                 if seed % 2 == 1 { "true" } else { "false" },
