@@ -11,7 +11,9 @@ mod orders;
 mod stream;
 mod trouble;
 mod verdict;
+mod witness;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::support::proxy::Proxy;
@@ -27,7 +29,7 @@ use tokio::time::{Instant, sleep};
 use self::broker::Place;
 use self::field::Field;
 use self::trouble::Trouble;
-use self::verdict::verify;
+use self::verdict::{given_up, verify};
 
 /// Confirmed messages survive a crash of the broker from so long after its queues were declared.
 const QUEUE_IS_SAFE: Duration = Duration::from_secs(3);
@@ -38,7 +40,11 @@ struct Plan {
     name: &'static str,
     workers: usize,
     ids: usize,
+    /// What the API grants, and what each worker would use, which together is more.
     calls_per_second: f64,
+    worker_calls_per_second: f64,
+    /// How many calls there are between two troubles.
+    calls_between: Range<u64>,
     troubles: fn(&mut Rng) -> Vec<Trouble>,
 }
 
@@ -46,23 +52,29 @@ const CLUSTER: Plan = Plan {
     name: "three nodes, four workers",
     workers: 4,
     ids: 200_000,
-    calls_per_second: 150.0,
+    calls_per_second: 50.0,
+    worker_calls_per_second: 25.0,
+    calls_between: 10..60,
     troubles: trouble::on_a_cluster,
 };
 
 const NODE: Plan = Plan {
     name: "one node, two workers",
     workers: 2,
-    ids: 20_000,
-    calls_per_second: 150.0,
+    ids: 5_000,
+    calls_per_second: 6.0,
+    worker_calls_per_second: 8.0,
+    calls_between: 5..15,
     troubles: trouble::on_a_node,
 };
 
 const FILE: Plan = Plan {
     name: "one file, two workers and a command line",
     workers: 2,
-    ids: 10_000,
-    calls_per_second: 150.0,
+    ids: 5_000,
+    calls_per_second: 6.0,
+    worker_calls_per_second: 8.0,
+    calls_between: 5..15,
     troubles: trouble::on_a_file,
 };
 
@@ -108,7 +120,7 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let begun = Instant::now();
     let mut draws = Rng::with_seed(seed);
     let mut sent = orders::mixed(plan.ids, seed);
-    let mut field = Field::new(place, plan.workers, plan.calls_per_second, seed).await;
+    let mut field = Field::new(place, plan, seed).await;
     // The producer and the consumer have a good network, but to the same nodes.
     let network = Proxy::start(field.place.addresses(0)).await.expect("a network");
     let open = || -> Box<dyn Broker> {
@@ -150,7 +162,7 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let share = sent.len().div_ceil(troubles.len());
     for trouble in troubles {
         allow.send_modify(|allowed| *allowed += share);
-        field.work_on(draws.u64(10..60)).await;
+        field.work_on(draws.u64(plan.calls_between.clone())).await;
         let so_far = *results.borrow();
         println!("{:>4} s, {so_far} of {jobs} results: {trouble:?}", begun.elapsed().as_secs());
         field.suffer(trouble, &*broker).await;
@@ -166,18 +178,14 @@ async fn campaign(plan: &Plan, place: Place, seed: u64) {
     let verdict = verify(&field, WATCH, &sent, &twice).await;
     consumer.abort();
     println!("{}", verdict.summary);
-    println!("the sandbox counted {:?}", field.sandbox.counts());
-    println!("given up on, though they could have been released: {:?}", verdict.given_up);
-    println!(
-        "repeats: {} of jobs sent again by their producer ({} were), {} of a trouble, {} unexplained",
-        verdict.sent_again,
-        twice.len(),
-        verdict.struck,
-        verdict.unexplained.len()
-    );
+    let counts = field.sandbox.counts();
+    println!("the sandbox counted {counts:?}");
+    println!("given up on: {}", given_up(&field).await);
+    println!("{} jobs were sent again by their producer; repeats: {:#?}", twice.len(), verdict.repeats);
     assert!(verdict.findings.is_empty(), "seed {seed}: {:#?}", verdict.findings);
-    assert!(verdict.unexplained.is_empty(), "seed {seed}: {:#?}", verdict.unexplained);
-    assert_eq!(field.sandbox.counts().violations, 0, "seed {seed}");
+    assert!(verdict.repeats.unexplained.is_empty(), "seed {seed}");
+    assert_eq!(counts.violations, 0, "seed {seed}");
+    assert!(counts.throttled > 0, "seed {seed}: the quota was never felt");
     depth_becomes(&*broker, Queue::Unrouted, 0).await;
     for queue in queues {
         depth_becomes(&*broker, queue, 0).await;

@@ -2,7 +2,7 @@
 
 use crate::support::orders::{messages, orders};
 use crate::support::program::run;
-use crate::support::subscriber::{PATIENCE, depth_becomes, enqueue};
+use crate::support::subscriber::{PATIENCE, depth_becomes, drain, enqueue};
 use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::embedded::EmbeddedBroker;
 use bulkrelease::broker::{Broker, Queue};
@@ -55,6 +55,12 @@ async fn a_report_finds_what_is_missing_as_often_as_it_is_asked_and_takes_nothin
     let json: serde_json::Value = serde_json::from_str(&output).expect("JSON");
     assert_eq!((code, &json["Findings"][0]["Kind"]), (Some(1), &"Unanswered".into()));
     assert_eq!(json["Jobs"].as_array().map(Vec::len), Some(JOBS + 1));
+
+    // A letter that somebody took, as a replay does, and of which nothing came.
+    drain(&broker, Queue::Dead, 1).await;
+    let (_, output, errors) = verify(&report, &lines).await;
+    assert!(output.contains("is gone from its queue and the archive, and its replay 1 has no result"), "{output}");
+    assert!(errors.contains("2 missing, 0 wrong"), "{errors}");
 
     // The first job's ids alone: all others were released unasked.
     let first = lines.lines().next().expect("a job");

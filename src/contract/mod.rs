@@ -36,7 +36,7 @@ pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status,
 pub use verdict::{Class, ReadBack, Refusal, Verdict};
 
 /// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
-const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;
 
 /// The most ids that a job may have, whatever the settings say: its result lists every one, and is one message.
 pub const MAX_IDS_PER_JOB: usize = 50_000;

@@ -27,12 +27,8 @@ const CLASSES: [Class; 9] = [
 const SEAL_REASONS: [SealReason; 6] =
     [SealReason::Full, SealReason::Linger, SealReason::Idle, SealReason::Overdue, SealReason::Retry, SealReason::Split];
 
-const WHYS: [Postponement; 4] = [
-    Postponement::Failed,
-    Postponement::Parked,
-    Postponement::Held(Duration::ZERO),
-    Postponement::Stopping,
-];
+const WHYS: [Postponement; 4] =
+    [Postponement::Failed, Postponement::Parked, Postponement::Held(Duration::ZERO), Postponement::Stopping];
 
 impl Metrics {
     /// Of the whole worker.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::api::{Answer, QUERY, RELEASE};
+use crate::broker::DeliveryTag;
 use crate::contract::{AccountName, DeadLetter, GroupKey, Outcome, ReadBack, Status, Verdict};
 use crate::engine::{Call, CallKind, SealReason};
 
@@ -11,17 +12,22 @@ use crate::pace::{Bound, Hint, Permits};
 
 use super::Metrics;
 
-/// A delivery has arrived.
-pub struct JobReceived {
+/// A delivery is taken in.
+pub struct JobReceived<'a> {
+    /// By its message; the body may say another name.
+    pub job: &'a str,
+    pub tag: DeliveryTag,
     pub redelivered: bool,
     /// It is the rest of a job that was postponed.
     pub remainder: bool,
 }
 
-impl JobReceived {
+impl JobReceived<'_> {
     pub fn emit(self, metrics: &Metrics) {
-        let redelivered = if self.redelivered { "true" } else { "false" };
-        let kind = if self.remainder { "remainder" } else { "job" };
+        let Self { job, tag: DeliveryTag { session, number }, redelivered, remainder } = self;
+        tracing::debug!(job, session, number, redelivered, remainder, "delivery taken in");
+        let redelivered = if redelivered { "true" } else { "false" };
+        let kind = if remainder { "remainder" } else { "job" };
         metrics.jobs_received.with_label_values(&[kind, redelivered]).inc();
     }
 }
@@ -218,7 +224,19 @@ impl DeadLettered<'_> {
     }
 }
 
-/// The broker has confirmed everything that a delivery led to.
+/// The broker has confirmed everything that a delivery led to: it is done with.
+pub struct DeliverySettled {
+    pub tag: DeliveryTag,
+}
+
+impl DeliverySettled {
+    pub fn emit(self) {
+        let DeliveryTag { session, number } = self.tag;
+        tracing::debug!(session, number, "delivery settled");
+    }
+}
+
+/// A result is among what the broker has confirmed.
 pub struct ResultConfirmed {
     pub since_enqueued: Duration,
 }
@@ -243,13 +261,15 @@ impl GivenBack {
 
 /// The broker's session is gone, and with it what it held.
 pub struct SessionLost<'a> {
+    pub session: u64,
     pub reason: &'a str,
     pub jobs: usize,
 }
 
 impl SessionLost<'_> {
     pub fn emit(self, metrics: &Metrics) {
-        tracing::warn!(reason = self.reason, jobs = self.jobs, "broker session lost: its jobs will be delivered again");
+        let Self { session, reason, jobs } = self;
+        tracing::warn!(session, reason, jobs, "broker session lost: its jobs will be delivered again");
         metrics.sessions_lost.inc();
     }
 }

@@ -2,19 +2,23 @@
 
 use std::collections::HashSet;
 
-use super::books::{Books, Calls, IdEntry, JobEntry};
+use super::books::Books;
+use super::calls::Calls;
 use super::finding::Finding;
+use super::jobs::{IdEntry, JobEntry};
 use super::report::{Ended, InstanceReport, JobReport, Report, Summary};
 use crate::contract::{InstanceId, Outcome};
 
 impl Books {
     /// Judges what was entered. Without jobs, only results and ledger are held against each other.
     pub fn judged(mut self) -> Report {
-        let mut summary = Summary::default();
-        self.place_the_rest(&mut summary);
-        let mut findings = Vec::new();
-        for malformed in self.malformed.values().filter(|malformed| !malformed.dead) {
-            findings.push(Finding::Vanished { message: malformed.name.clone() });
+        self.place_the_rest();
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.extend(self.garbage.vanished());
+        for letter in self.letters.unanswered() {
+            let (job_id, ids, replay) = (letter.job.clone(), letter.ids.len(), letter.replay);
+            findings.push(Finding::ReplayUnanswered { job_id, ids, replay });
+            letter.jobs.iter().for_each(|job| self.jobs[*job].lost(letter));
         }
         for job in &self.jobs {
             job.judge(&mut findings);
@@ -22,36 +26,27 @@ impl Books {
         if let Some(calls) = &self.calls {
             self.judge_outcomes(calls, &mut findings);
             if !self.jobs.is_empty() {
-                self.judge_calls(calls, &mut findings);
+                self.judge_releases(calls, &mut findings);
             }
-            summary.calls = Some(calls.count);
-            summary.released = Some(calls.released.len() as u64);
+            findings.extend(calls.findings.iter().cloned());
         }
-        summary.dead_letters = self.dead_letters;
-        summary.others += self.strange_dead_letters;
+        let mut summary = Summary {
+            dead_letters: self.dead_letters,
+            namesakes: self.namesakes,
+            others: self.strange_results + self.strange_dead_letters,
+            calls: self.calls.as_ref().map(|calls| calls.count),
+            released: self.calls.as_ref().map(|calls| calls.released.len() as u64),
+            ..Summary::default()
+        };
         let released_by = |id: &InstanceId| self.calls.as_ref().and_then(|calls| calls.released.get(id).copied());
-        let jobs: Vec<_> = std::mem::take(&mut self.jobs).into_iter().map(|job| job.report(released_by)).collect();
+        let jobs: Vec<_> = self.jobs.into_iter().map(|job| job.report(released_by)).collect();
         for job in &jobs {
             summary.count(job);
         }
-        summary.jobs += self.malformed.len() as u64;
+        summary.jobs += self.garbage.count();
         summary.missing = findings.iter().filter(|finding| finding.is_missing()).count() as u64;
         summary.wrong = findings.len() as u64 - summary.missing;
         Report { summary, findings, jobs }
-    }
-
-    fn place_the_rest(&mut self, summary: &mut Summary) {
-        for result in std::mem::take(&mut self.unplaced) {
-            let Some(result) = self.place(result) else { continue };
-            let Some(places) = self.by_name.get(&result.job) else {
-                summary.others += 1;
-                continue;
-            };
-            summary.namesakes += 1;
-            for place in places {
-                self.jobs[*place].enter(&result.outcomes);
-            }
-        }
     }
 
     /// Results and ledger agree on every id.
@@ -65,7 +60,7 @@ impl Books {
         for (id, call) in &calls.released {
             let said = self.said.get(id).copied().unwrap_or_default();
             // A job without any result is told by itself.
-            let told = said.is_empty() && self.asked_at_all.contains(id);
+            let told = said.is_empty() && self.asked.has(id);
             if !told && !said.is_gone() && !said.has(Outcome::Unresolved) {
                 let outcomes = said.outcomes();
                 findings.push(Finding::Unreported { instance_id: id.clone(), call: *call, outcomes });
@@ -73,39 +68,27 @@ impl Books {
         }
     }
 
-    /// Only what was asked for was called, a hundred at most, and together only what may be.
-    fn judge_calls(&self, calls: &Calls, findings: &mut Vec<Finding>) {
+    /// Only what was asked for was released, and by whoever calls for its account.
+    fn judge_releases(&self, calls: &Calls, findings: &mut Vec<Finding>) {
         for (id, call) in &calls.released {
-            if !self.asked_at_all.contains(id) {
+            if !self.asked.has(id) {
                 findings.push(Finding::ReleasedUnasked { instance_id: id.clone(), call: *call });
             }
         }
-        for (call, group, ids) in &calls.by_group {
-            let stray = ids.iter().filter(|id| !self.asked.contains(&(*group, (*id).clone()))).cloned();
-            let (other, unasked): (Vec<_>, Vec<_>) = stray.partition(|id| self.asked_at_all.contains(id));
-            if !other.is_empty() {
-                findings.push(Finding::MixedGroups { call: *call, instance_ids: other });
-            }
-            if !unasked.is_empty() {
-                findings.push(Finding::CalledUnasked { call: *call, instance_ids: unasked });
-            }
-        }
-        findings.extend(calls.too_large.iter().map(|(call, ids)| Finding::TooLarge { call: *call, ids: *ids }));
-        findings.extend(calls.twice.iter().map(|call| Finding::NamedTwice { call: *call }));
+        findings.extend(calls.strange_callers(&self.letters.retargeted_ids()));
     }
 }
 
 impl JobEntry {
     fn judge(&self, findings: &mut Vec<Finding>) {
-        if self.results.is_empty() {
-            let in_dead_letters = self.ids.iter().filter(|entry| entry.dead).count();
+        let results = self.results.len();
+        if results == 0 {
+            let in_dead_letters = self.ids.iter().filter(|entry| entry.dead.is_some()).count();
             findings.push(Finding::Unanswered { job_id: self.job.clone(), ids: self.ids.len(), in_dead_letters });
-            return;
+        } else if results < self.sent as usize {
+            findings.push(Finding::TooFewResults { job_id: self.job.clone(), sent: self.sent, results });
         }
-        if self.lists_other_ids {
-            findings.push(Finding::OtherIds { job_id: self.job.clone() });
-        }
-        for entry in self.ids.iter().filter(|entry| !entry.dead && entry.is_given_up(self.invalid)) {
+        for entry in self.ids.iter().filter(|entry| entry.is_in_no_letter()) {
             findings.push(Finding::NotInDeadLetters {
                 job_id: self.job.clone(),
                 instance_id: entry.id.clone(),
@@ -118,7 +101,7 @@ impl JobEntry {
         let instance = |entry: IdEntry| InstanceReport {
             ended: entry.ended(),
             outcomes: entry.said.outcomes(),
-            in_dead_letters: entry.dead,
+            in_dead_letters: entry.dead.is_some() && !entry.lost,
             released_by: released_by(&entry.id),
             instance_id: entry.id,
         };
@@ -129,12 +112,6 @@ impl JobEntry {
 }
 
 impl IdEntry {
-    /// Neither gone nor refused on purpose: somebody will want to send it again.
-    fn is_given_up(&self, invalid_job: bool) -> bool {
-        let given_up = self.said.has(Outcome::Rejected) || self.said.has(Outcome::Unresolved) || invalid_job;
-        given_up && !self.said.is_gone()
-    }
-
     fn ended(&self) -> Ended {
         let first = [(Outcome::Released, Ended::Released), (Outcome::AlreadyGone, Ended::AlreadyGone)];
         let last =
@@ -143,7 +120,8 @@ impl IdEntry {
             |ends: &[(Outcome, Ended)]| ends.iter().find(|(outcome, _)| self.said.has(*outcome)).map(|(_, end)| *end);
         match said(&first) {
             Some(ended) => ended,
-            None if self.dead => Ended::DeadLetter,
+            None if self.lost => Ended::Missing,
+            None if self.dead.is_some() => Ended::DeadLetter,
             None => said(&last).unwrap_or(Ended::Missing),
         }
     }

@@ -30,7 +30,7 @@ pub struct Summary {
     pub repeats: u64,
     /// Results of replays of these jobs.
     pub replays: u64,
-    /// Results under the name of one of these jobs for another body: a retargeted replay, or another job of the name.
+    /// Results under the name of one of these jobs for another body: another job of the name.
     pub namesakes: u64,
     /// Results and dead letters of jobs that are not in the books.
     pub others: u64,

@@ -1,20 +1,25 @@
 //! The judgement, case by case: facts in, findings out.
 
+mod ledger;
+mod letters;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::*;
 use crate::contract::{
-    Counts, InstanceId, InstanceResult, Job, JobId, JobResult, Message, Outcome, Properties, Status, header, result_id,
+    Counts, DeadLetter, DeadReason, InstanceId, InstanceResult, Job, JobId, JobResult, Message, Outcome, Properties,
+    Status, header, result_id,
 };
 
 const BODY: &[u8] = br#"{"JobId":"a","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1","i-2"]}"#;
 
 type Fact = Box<dyn Fn(&mut Books)>;
 
-fn result_of(body: &[u8], replay: u32, status: Status, outcomes: &[(&str, Outcome)]) -> JobResult {
-    let job = Job::parse(body, None).map_or_else(|_| JobId::of_body(body), |job| job.id);
+fn result_of(body: &[u8], replay: u32, outcomes: &[(&str, Outcome)]) -> JobResult {
+    let Job { id: job, dry_run, .. } = Job::parse(body, None).unwrap();
+    let counts = Counts::of(outcomes.iter().map(|(_, outcome)| *outcome));
     let instance = |(id, outcome): &(&str, Outcome)| InstanceResult {
         instance_id: InstanceId::new(id).unwrap(),
         outcome: *outcome,
@@ -26,8 +31,8 @@ fn result_of(body: &[u8], replay: u32, status: Status, outcomes: &[(&str, Outcom
     JobResult {
         result_id: result_id(&job, body, replay),
         job_id: job,
-        status,
-        counts: Counts::default(),
+        status: counts.status(dry_run),
+        counts,
         instances: outcomes.iter().map(instance).collect(),
         attempts: 1,
         received_at: Timestamp::UNIX_EPOCH,
@@ -38,7 +43,7 @@ fn result_of(body: &[u8], replay: u32, status: Status, outcomes: &[(&str, Outcom
 }
 
 fn result(outcomes: &[(&str, Outcome)]) -> JobResult {
-    result_of(BODY, 0, Status::Partial, outcomes)
+    result_of(BODY, 0, outcomes)
 }
 
 fn dead_letter(ids: &[&str]) -> Message {
@@ -50,7 +55,7 @@ fn dead_letter(ids: &[&str]) -> Message {
 fn call(number: u64, product: &str, ids: &[&str], released: &[&str]) -> Call {
     let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
     let group = [Some(product.to_owned()), Some("PayAsYouGo".to_owned()), None, None, None];
-    Call { number, group, instance_ids: owned(ids), released: owned(released) }
+    Call { number, caller: "main".to_owned(), group, instance_ids: owned(ids), released: owned(released) }
 }
 
 /// What is wrong in the books of the job `BODY` with these facts besides.
@@ -58,6 +63,11 @@ fn findings(facts: impl FnOnce(&mut Books)) -> Vec<String> {
     let mut books = Books::default();
     books.job(BODY, None);
     facts(&mut books);
+    told(books)
+}
+
+/// What is found in these books, in words.
+fn told(books: Books) -> Vec<String> {
     let report = books.judged();
     assert_eq!(report.summary.missing + report.summary.wrong, report.findings.len() as u64);
     let mut found: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
@@ -111,104 +121,12 @@ fn what_is_lost_is_told() {
         ["i-1 of job a is Rejected, and in no dead letter"]
     );
     assert_eq!(
-        findings(|books| books.result(result_of(BODY, 0, Status::Invalid, &[("i-1", Refused), ("i-2", Refused)]))),
+        findings(|books| {
+            let refused = result(&[("i-1", Refused), ("i-2", Refused)]);
+            books.result(JobResult { status: Status::Invalid, ..refused });
+        }),
         ["i-1 of job a is Refused, and in no dead letter", "i-2 of job a is Refused, and in no dead letter"]
     );
-}
-
-#[test]
-fn results_that_the_ledger_contradicts_are_told() {
-    use Outcome::*;
-    assert_eq!(
-        findings(|books| {
-            books.result(result(&[("i-1", Released), ("i-2", Refused)]));
-            books.call(call(7, "ecs", &["i-1", "i-2"], &["i-2"]));
-        }),
-        [
-            "i-1 is Released by its results, and still there by the ledger",
-            "i-2 was released by call 7, and by its results is Refused"
-        ]
-    );
-}
-
-#[test]
-fn calls_that_nobody_should_make_are_told() {
-    let many: Vec<String> = (0..101).map(|number| format!("i-{number}")).collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let done = || result(&[("i-1", Outcome::Released), ("i-2", Outcome::Released)]);
-    assert_eq!(
-        findings(|books| {
-            books.result(done());
-            books.call(call(1, "ecs", &["i-1"], &["i-1"]));
-            books.call(call(2, "rds", &["i-2"], &["i-2"]));
-            books.call(call(3, "ecs", &["i-3", "i-3"], &["i-3"]));
-            books.call(call(4, "ecs", &many, &[]));
-        }),
-        [
-            "call 2 named 1 ids of another group, i-2 first",
-            "call 3 named 2 ids that no job asked for, i-3 first",
-            "call 3 named an id twice",
-            "call 4 named 101 ids",
-            "call 4 named 99 ids that no job asked for, i-0 first",
-            "i-3 was released by call 3, and by its results is not mentioned",
-            "i-3 was released by call 3, and no job asked for it",
-        ]
-    );
-}
-
-#[test]
-fn a_dry_run_asks_for_no_call() {
-    let body =
-        br#"{"JobId":"d","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-9"],"DryRun":true}"#;
-    let mut books = Books::default();
-    books.job(body, None);
-    books.result(result_of(body, 0, Status::DryRun, &[("i-9", Outcome::DryRun)]));
-    books.call(call(0, "ecs", &["i-9"], &["i-9"]));
-    let report = books.judged();
-    assert!(report.findings.iter().any(|found| matches!(found, Finding::ReleasedUnasked { .. })), "{report:?}");
-}
-
-#[test]
-fn a_repeat_is_no_replay_and_a_replay_no_repeat_in_whatever_order_they_come() {
-    use Outcome::*;
-    let letter = dead_letter(&["i-2"]);
-    let replayed = result_of(&letter.body, 1, Status::Released, &[("i-2", Released)]);
-    let mut again = letter.clone();
-    again.properties.headers.insert(header::REPLAY.to_owned(), "1".to_owned());
-    let twice_replayed = result_of(&letter.body, 2, Status::Released, &[("i-2", Released)]);
-    let first = result(&[("i-1", Released), ("i-2", Rejected)]);
-    let mut facts: Vec<Fact> = vec![
-        Box::new(move |books| books.result(replayed.clone())),
-        Box::new(move |books| books.result(twice_replayed.clone())),
-        Box::new(move |books| books.result(first.clone())),
-        Box::new(move |books| books.dead_letter(&again)),
-        Box::new(move |books| books.dead_letter(&letter)),
-    ];
-    let second = result(&[("i-1", Released), ("i-2", Rejected)]);
-    facts.push(Box::new(move |books| books.result(second.clone())));
-    for _ in 0..facts.len() {
-        facts.rotate_left(1);
-        let mut books = Books::default();
-        books.job(BODY, None);
-        facts.iter().for_each(|fact| fact(&mut books));
-        let report = books.judged();
-        assert!(report.findings.is_empty(), "{report:?}");
-        let Summary { results, repeats, replays, namesakes, .. } = report.summary;
-        assert_eq!((results, repeats, replays, namesakes), (2, 1, 2, 0));
-        assert_eq!(report.summary.ended, BTreeMap::from([(Ended::Released, 2)]));
-    }
-}
-
-#[test]
-fn a_body_that_is_no_job_ends_in_a_dead_letter_and_nowhere_else() {
-    let mut books = Books::default();
-    books.job(b"nonsense", Some("n"));
-    books.job(b"more of it", None);
-    books.dead_letter(&Message { body: b"nonsense".to_vec(), properties: Properties::default() });
-    books.dead_letter(&Message { body: b"of somebody else".to_vec(), properties: Properties::default() });
-    let report = books.judged();
-    assert!(matches!(&report.findings[..], [Finding::Vanished { .. }]), "{report:?}");
-    assert_eq!((report.summary.jobs, report.summary.dead_letters, report.summary.others), (2, 2, 1));
 }
 
 #[test]
@@ -223,17 +141,74 @@ fn the_same_message_sent_twice_may_have_two_results() {
 }
 
 #[test]
-fn without_jobs_results_and_ledger_are_held_against_each_other() {
-    let mut books = Books::default();
-    books.result(result(&[("i-1", Outcome::Released), ("i-2", Outcome::Released)]));
-    books.call(call(0, "ecs", &["i-1", "i-3"], &["i-1", "i-3"]));
-    let mut found: Vec<_> = books.judged().findings.iter().map(ToString::to_string).collect();
-    found.sort();
+fn outcomes_against_the_jobs_own_wish_are_told() {
+    use Outcome::*;
+    let job = |more: &str| {
+        format!(
+            r#"{{"JobId":"a","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1","i-2"]{more}}}"#
+        )
+    };
+    let cases: [(&str, [Outcome; 2], &[&str]); 9] = [
+        ("", [DryRun, Released], &["job a is no dry run, and 1 of its ids are DryRun, i-1 first"]),
+        ("", [Expired, Expired], &["job a has no NotAfter, and 2 of its ids are Expired, i-1 first"]),
+        (r#","DryRun":false"#, [Released, Rejected], &["i-2 of job a is Rejected, and in no dead letter"]),
+        (r#","DryRun":true"#, [DryRun, Refused], &[]),
+        (r#","DryRun":true"#, [DryRun, Released], &["job a is a dry run, and 1 of its ids are Released, i-2 first"]),
+        (r#","NotAfter":"1970-01-01T00:00:00Z""#, [Expired, Expired], &[]),
+        (r#","NotAfter":"1969-12-31T00:00:00Z""#, [Released, Expired], &[]),
+        (
+            r#","NotAfter":"1970-01-01T00:00:01Z""#,
+            [Expired, Released],
+            &["job a may be done until 1970-01-01T00:00:01Z, and 1 of its ids are Expired, i-1 first"],
+        ),
+        (r#","NotAfter":"1970-01-01T00:00:01Z""#, [Released, Released], &[]),
+    ];
+    for (more, outcomes, found) in cases {
+        let mut books = Books::default();
+        let body = job(more);
+        books.job(body.as_bytes(), None);
+        books.result(result_of(body.as_bytes(), 0, &[("i-1", outcomes[0]), ("i-2", outcomes[1])]));
+        assert_eq!(told(books), found, "{more} {outcomes:?}");
+    }
+}
+
+#[test]
+fn a_job_that_was_sent_twice_has_two_results_and_garbage_two_letters() {
     assert_eq!(
-        found,
-        [
-            "i-2 is Released by its results, and still there by the ledger",
-            "i-3 was released by call 0, and by its results is not mentioned"
-        ]
+        findings(|books| {
+            books.job(BODY, None);
+            books.result(result(&[("i-1", Outcome::Released), ("i-2", Outcome::Released)]));
+        }),
+        ["job a was sent 2 times and has 1 results"]
     );
+    let mut books = Books::default();
+    books.job(b"nonsense", Some("n"));
+    books.job(b"nonsense", Some("n"));
+    books.dead_letter(&Message { body: b"nonsense".to_vec(), properties: Properties::default() });
+    assert_eq!(told(books), ["the message n is no job and was sent 2 times, and 1 dead letters keep it"]);
+}
+
+#[test]
+fn a_result_that_contradicts_itself_or_its_name_is_told() {
+    use Outcome::*;
+    let right = result(&[("i-1", Released), ("i-2", Refused)]);
+    let result_id = right.result_id;
+    let miscounted = JobResult { counts: Counts { released: 2, ..Counts::default() }, ..right.clone() };
+    let misnamed = JobResult { job_id: JobId::new("b").unwrap(), ..right.clone() };
+    let cases = [
+        (miscounted, format!("a result of job a ({result_id}) counts other outcomes than it lists")),
+        (misnamed, "a result of job a says that it is of job b".to_owned()),
+        (
+            JobResult { status: Status::Released, ..right.clone() },
+            "a result of job a says Released, and its outcomes make it Partial".to_owned(),
+        ),
+        (
+            JobResult { status: Status::Invalid, ..right },
+            "a result of job a says Invalid, and its outcomes make it Partial".to_owned(),
+        ),
+    ];
+    for (wrong, told) in cases {
+        let found = findings(|books| books.result(wrong.clone()));
+        assert!(found.contains(&told), "{found:?}");
+    }
 }

@@ -43,7 +43,7 @@ use crate::broker::{Broker, Delivery, DeliveryTag, Event, Fleet, Publication, Qu
 use crate::config::Settings;
 use crate::contract::AccountName;
 use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
-use crate::ops::events::{GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
+use crate::ops::events::{DeliverySettled, GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
 use crate::ops::trace::{JobSpan, JobSpans, Tracer};
 use crate::ops::{Metrics, Vitals};
 use crate::pace::Member;
@@ -290,6 +290,7 @@ impl Worker {
                 self.waiting.push_back((Arrival { on: Timestamp::now(), at: self.now() }, delivery));
             }
             Event::Settled(tag) => {
+                DeliverySettled { tag }.emit();
                 if let Some((Owed::Result { since }, _)) = self.unconfirmed.remove(&tag) {
                     let waited = Timestamp::now().duration_since(since);
                     ResultConfirmed { since_enqueued: Duration::try_from(waited).unwrap_or_default() }
@@ -303,9 +304,11 @@ impl Worker {
     /// Without room only what ends at once is begun; the rest goes on as it came.
     fn take_in(&mut self, mut delivery: Delivery, arrival: Arrival, room: bool, subscription: &Subscription) {
         let remainder = is_remainder(&delivery.message);
-        JobReceived { redelivered: delivery.redelivered, remainder }.emit(&self.metrics);
+        let (tag, redelivered) = (delivery.tag, delivery.redelivered);
+        let job = delivery.message.properties.message_id.as_deref().unwrap_or("unnamed");
+        JobReceived { job, tag, redelivered, remainder }.emit(&self.metrics);
         self.summary.received += 1;
-        let (now, tag) = (self.now(), delivery.tag);
+        let now = self.now();
         let lanes = &self.lanes;
         let bounds = Bounds { settings: &self.settings.worker, accounts: &|name| lanes.get(name).map(Lane::standing) };
         let span = self.tracer.job(&mut delivery, now.saturating_sub(arrival.at));
@@ -356,7 +359,7 @@ impl Worker {
             span.failed(SESSION_LOST);
         }
         self.waiting.retain(|(_, delivery)| delivery.tag.session != session);
-        SessionLost { reason, jobs: lost.len() }.emit(&self.metrics);
+        SessionLost { session, reason, jobs: lost.len() }.emit(&self.metrics);
         self.let_go(lost);
     }
 

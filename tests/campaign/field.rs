@@ -7,6 +7,7 @@ use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::campaign::Plan;
 use crate::campaign::broker::Place;
 use crate::campaign::orders::{GONE, LOCKED, PROTECTED, Sent};
 use crate::campaign::trouble::Trouble;
@@ -20,19 +21,18 @@ const AWAY: Duration = Duration::from_secs(2);
 /// More than a worker takes for a job.
 const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A trouble that there was.
-#[derive(Debug, Clone)]
-pub struct Past {
-    pub trouble: Trouble,
-    pub from: Timestamp,
-    pub until: Timestamp,
+/// A worker's process that has ended, and what it wrote.
+pub struct Life {
+    pub log: String,
+    pub ended: Timestamp,
+    pub killed: bool,
 }
 
 pub struct Field {
     pub place: Place,
     pub sandbox: Sandbox,
     pub settings: Vec<WorkerSettings>,
-    pub past: Vec<Past>,
+    pub past: Vec<Life>,
     /// What a trouble sent beside the stream.
     pub besides: Vec<Sent>,
     api: Proxy,
@@ -42,7 +42,8 @@ pub struct Field {
 }
 
 impl Field {
-    pub async fn new(place: Place, workers: usize, calls_per_second: f64, seed: u64) -> Self {
+    pub async fn new(place: Place, plan: &Plan, seed: u64) -> Self {
+        let Plan { workers, calls_per_second, worker_calls_per_second, .. } = *plan;
         let sandbox = Sandbox::start(sandbox(calls_per_second, seed)).await.expect("a sandbox");
         let api = Proxy::start(vec![sandbox.address()]).await.expect("a network to the API");
         let (mut lines, mut settings) = (Vec::new(), Vec::new());
@@ -54,9 +55,8 @@ impl Field {
                     format!("amqp://{}/", lines[worker].address())
                 }
             };
-            // Together a little more than the API grants: some calls are throttled.
-            let rate = calls_per_second / workers as f64 * 1.1;
-            settings.push(impatient(WorkerSettings::new(&url, &sandbox, rate), worker, &api).with(
+            let own = WorkerSettings::new(&url, &sandbox, worker_calls_per_second);
+            settings.push(impatient(own, worker, &api).with(
                 // Both ways to settle what a lost call released are tried.
                 "ACCOUNTS__DEFAULT__READ_BACK",
                 if seed % 2 == 1 { "true" } else { "false" },
@@ -77,6 +77,7 @@ impl Field {
         for worker in &mut self.workers {
             let ended = worker.ended(PATIENCE).await;
             assert_eq!(ended.code, Some(0), "{}", ended.errors);
+            self.past.push(Life::of(worker, false));
         }
     }
 
@@ -89,10 +90,10 @@ impl Field {
 
     /// Carries a trouble out, and puts right what it broke.
     pub async fn suffer(&mut self, trouble: Trouble, broker: &dyn Broker) {
-        let from = Timestamp::now();
         match trouble {
             Trouble::KillWorker(worker) => {
                 self.workers[worker].kill();
+                self.past.push(Life::of(&self.workers[worker], true));
                 sleep(AWAY / 4).await;
                 self.workers[worker] = Worker::start(&self.settings[worker]).await;
             }
@@ -158,13 +159,13 @@ impl Field {
                 }
             }
         }
-        self.past.push(Past { trouble, from, until: Timestamp::now() });
     }
 
     async fn restart_worker(&mut self, worker: usize) {
         self.workers[worker].terminate();
         let ended = self.workers[worker].ended(PATIENCE).await;
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
+        self.past.push(Life::of(&self.workers[worker], false));
         self.workers[worker] = Worker::start(&self.settings[worker]).await;
     }
 
@@ -173,6 +174,12 @@ impl Field {
         nodes[node].kill();
         sleep(AWAY).await;
         nodes[node].restart().await;
+    }
+}
+
+impl Life {
+    fn of(worker: &Worker, killed: bool) -> Self {
+        Self { log: worker.errors(), ended: Timestamp::now(), killed }
     }
 }
 
@@ -214,6 +221,8 @@ fn sandbox(calls_per_second: f64, seed: u64) -> SandboxSettings {
 fn impatient(settings: WorkerSettings, worker: usize, api: &Proxy) -> WorkerSettings {
     settings
         .with("WORKER__NAME", &format!("worker-{worker}"))
+        // What the witness reads.
+        .with("LOG__LEVEL", "info,bulkrelease=debug")
         .with("WORKER__MAX_HOLD", "20s")
         .with("WORKER__DRAIN_DEADLINE", "10s")
         .with("BROKER__PREFETCH", "200")

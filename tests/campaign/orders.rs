@@ -19,7 +19,7 @@ pub struct Sent {
     pub body: String,
     /// Whether it has a result: what is no job has a dead letter only.
     pub is_job: bool,
-    pub ids: usize,
+    pub ids: Vec<String>,
 }
 
 impl Sent {
@@ -30,7 +30,7 @@ impl Sent {
 
     /// No job, and so large that its dead letter needs room.
     pub fn large(bytes: usize) -> Self {
-        Self { name: "large".to_owned(), body: "x".repeat(bytes), is_job: false, ids: 0 }
+        Self { name: "large".to_owned(), body: "x".repeat(bytes), is_job: false, ids: Vec::new() }
     }
 
     /// As `bulkrelease verify` reads it.
@@ -45,7 +45,7 @@ pub fn mixed(ids: usize, seed: u64) -> Vec<Sent> {
     let (mut sent, mut count) = (Vec::new(), 0);
     while count < ids {
         let next = if draws.u32(..500) == 0 { malformed(sent.len()) } else { job(sent.len(), &mut draws) };
-        count += next.ids;
+        count += next.ids.len();
         sent.push(next);
     }
     sent
@@ -56,7 +56,7 @@ fn malformed(number: usize) -> Sent {
     // A typing error in a job: the whole of it is refused.
     let body =
         json!({"JobId": name, "ProductCode": "ecs", "SubscriptionTyp": "PayAsYouGo", "InstanceIds": ["i-never"]});
-    Sent { name, body: body.to_string(), is_job: false, ids: 0 }
+    Sent { name, body: body.to_string(), is_job: false, ids: Vec::new() }
 }
 
 fn job(number: usize, draws: &mut Rng) -> Sent {
@@ -88,5 +88,5 @@ fn job(number: usize, draws: &mut Rng) -> Sent {
         2 => body["Labels"] = json!({"team": "campaign"}),
         _ => {}
     }
-    Sent { name, body: body.to_string(), is_job: true, ids: count }
+    Sent { name, body: body.to_string(), is_job: true, ids }
 }

@@ -68,7 +68,6 @@ pub fn on_a_node(draws: &mut Rng) -> Vec<Trouble> {
     let mut worker = || draws.usize(..2);
     let mut troubles = vec![
         KillWorker(worker()),
-        KillWorker(worker()),
         RestartWorker(worker()),
         PauseWorker(worker(), Duration::from_secs(7)),
         KillNode(0),
@@ -98,17 +97,4 @@ pub fn on_a_file(draws: &mut Rng) -> Vec<Trouble> {
     ];
     draws.shuffle(&mut troubles);
     troubles
-}
-
-impl Trouble {
-    /// Whom it strikes, if not everybody.
-    pub fn worker(self) -> Option<usize> {
-        match self {
-            Self::KillWorker(worker)
-            | Self::RestartWorker(worker)
-            | Self::PauseWorker(worker, _)
-            | Self::SilentBroker(worker, _) => Some(worker),
-            _ => None,
-        }
-    }
 }

@@ -1,19 +1,19 @@
-//! The end of a campaign: what `bulkrelease verify` says, and whether each repeat has its reason.
+//! The end of a campaign: what `bulkrelease verify` says, what became dead letters of what, and whether each result and
+//! each call that there was twice has its reason.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use bulkrelease::sandbox::{Action, CallRecord, Ledger};
+use jiff::Timestamp;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use crate::campaign::field::{Field, Past};
-use crate::campaign::orders::{LOCKED, Sent};
-use crate::campaign::trouble::Trouble;
-use crate::support::program::Program;
+use crate::campaign::field::Field;
+use crate::campaign::orders::Sent;
+use crate::campaign::witness::Witness;
+use crate::support::program::{Program, run};
 
-/// A broker or a worker that comes back takes this long to notice all that happened.
-const NOTICED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
@@ -29,36 +29,29 @@ struct Report {
 struct Job {
     job_id: String,
     sent: usize,
-    results: Vec<JobResult>,
-    instances: Vec<Instance>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Instance {
-    instance_id: String,
-    ended: String,
-    outcomes: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct JobResult {
-    worker: String,
-    received_at: Timestamp,
-    finished_at: Timestamp,
+    results: Vec<serde_json::Value>,
 }
 
 /// What came of a campaign.
 pub struct Verdict {
     pub summary: serde_json::Value,
     pub findings: Vec<serde_json::Value>,
-    /// Ids given up on that could have been released, by what their results say, with one of each.
-    pub given_up: BTreeMap<String, (usize, String)>,
-    /// Results that came again because their producer sent the job again.
+    pub repeats: Repeats,
+}
+
+/// What came twice, counted by its reason.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    /// Further results of jobs that their producer sent again.
     pub sent_again: usize,
-    /// Because of a trouble while the job was with its first worker.
-    pub struck: usize,
+    /// Further results of jobs that forked.
+    pub forked: usize,
+    /// Ids called again after a call that the API had not answered with success.
+    pub called_after_failure: usize,
+    /// Ids called again after a call that had released them, and whose worker never heard so.
+    pub called_unheard: usize,
+    /// Ids called again after a call that had released them, because their job was sent again or forked.
+    pub called_for_a_repeat: usize,
     /// For no reason that is known.
     pub unexplained: Vec<String>,
 }
@@ -73,45 +66,59 @@ pub async fn verify(field: &Field, watch: &str, sent: &[Sent], twice: &HashSet<S
     let ended = Program::start(&arguments, field.settings[0].variables(), "").ended(PATIENCE).await;
     let report: Report = serde_json::from_str(&ended.output).unwrap_or_else(|_| panic!("{}", ended.errors));
     assert_eq!(ended.code == Some(0), report.findings.is_empty(), "{}", ended.errors);
-    let mut verdict = Verdict {
-        summary: report.summary,
-        findings: report.findings,
-        given_up: BTreeMap::new(),
-        sent_again: 0,
-        struck: 0,
-        unexplained: Vec::new(),
-    };
-    for mut job in report.jobs {
-        for instance in job.instances {
-            if instance.ended == "DeadLetter" && !instance.instance_id.starts_with(LOCKED) {
-                let example = || (0, format!("{} of {}", instance.instance_id, job.job_id));
-                verdict.given_up.entry(instance.outcomes.join("+")).or_insert_with(example).0 += 1;
-            }
+    let witness = Witness::of(&field.past);
+    let mut repeats = Repeats::default();
+    for job in &report.jobs {
+        repeats.results(job, &witness, twice);
+    }
+    repeats.calls(&field.sandbox.ledger(), &witness, sent, twice);
+    Verdict { summary: report.summary, findings: report.findings, repeats }
+}
+
+/// What `bulkrelease dead list` says.
+pub async fn given_up(field: &Field) -> String {
+    run(&["dead", "list"], field.settings[0].variables(), "").await.output
+}
+
+impl Repeats {
+    fn results(&mut self, job: &Job, witness: &Witness, twice: &HashSet<String>) {
+        let further = job.results.len().saturating_sub(job.sent);
+        if further == 0 {
+            return;
         }
-        job.results.sort_by_key(|result| result.finished_at);
-        for pair in job.results.windows(2).skip(job.sent - 1) {
-            if twice.contains(&job.job_id) {
-                verdict.sent_again += 1;
-            } else if field.past.iter().any(|past| explains(past, &pair[0], &pair[1])) {
-                verdict.struck += 1;
-            } else {
-                let [first, second] = [&pair[0], &pair[1]]
-                    .map(|result| format!("{} from {} to {}", result.worker, result.received_at, result.finished_at));
-                verdict.unexplained.push(format!("{}: {first}, then {second}", job.job_id));
+        let forks = witness.forks(&job.job_id);
+        if twice.contains(&job.job_id) {
+            self.sent_again += further;
+        } else if further <= forks {
+            self.forked += further;
+        } else {
+            let Job { job_id, results, .. } = job;
+            self.unexplained.push(format!("{job_id} forked {forks} times and has the results {results:?}"));
+        }
+    }
+
+    fn calls(&mut self, ledger: &Ledger, witness: &Witness, sent: &[Sent], twice: &HashSet<String>) {
+        let jobs: HashMap<&str, &str> =
+            sent.iter().flat_map(|sent| sent.ids.iter().map(|id| (id.as_str(), sent.name.as_str()))).collect();
+        let mut last: BTreeMap<&str, &CallRecord> = BTreeMap::new();
+        for call in ledger.calls.iter().filter(|call| call.action() == Action::ReleaseInstance) {
+            for id in &call.call.instance_ids {
+                let Some(before) = last.insert(id, call) else { continue };
+                let at = ledger.since.saturating_add(before.at).unwrap_or(Timestamp::MAX);
+                let request_id = format!("{:X}", before.request_id.hyphenated());
+                let job = jobs.get(id.as_ref()).copied().unwrap_or_default();
+                if before.fault.is_some() || before.code.as_deref() != Some("Success") {
+                    self.called_after_failure += 1;
+                } else if !witness.heard(&request_id) && witness.may_be_unheard(at, before.call.id_count) {
+                    self.called_unheard += 1;
+                } else if twice.contains(job) || witness.forks(job) > 0 {
+                    self.called_for_a_repeat += 1;
+                } else {
+                    let heard = if witness.heard(&request_id) { "heard" } else { "not heard" };
+                    self.unexplained
+                        .push(format!("{id} of {job} was called again, and {request_id} of {at} was {heard}"));
+                }
             }
         }
     }
-    verdict
-}
-
-/// A trouble that a worker had between receiving a job and the end of the repeat: a call was in flight, or what the
-/// worker had published was confirmed and not acked yet.
-fn explains(past: &Past, first: &JobResult, second: &JobResult) -> bool {
-    // Troubles of the API cost calls, and never a delivery.
-    let of_the_api =
-        matches!(past.trouble, Trouble::CutApi | Trouble::HalfCloseApi | Trouble::SilentApi(_) | Trouble::SlowApi(_));
-    let its_own = past.trouble.worker().is_none_or(|worker| first.worker == format!("worker-{worker}"));
-    let received = first.received_at.min(second.received_at);
-    let noticed = past.until.saturating_add(NOTICED_AFTER).unwrap_or(past.until);
-    !of_the_api && its_own && past.from <= second.finished_at && noticed >= received
 }

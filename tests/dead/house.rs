@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::embedded::EmbeddedBroker;
@@ -10,12 +10,14 @@ use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::config::BrokerSettings;
 use bulkrelease::contract::{DeadLetter, DeadReason, Message, Properties};
 use jiff::Timestamp;
+use lapin::options::{BasicGetOptions, BasicRejectOptions};
+use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::program::{Ended, Program};
 use crate::support::rabbitmq::Node;
-use crate::support::subscriber::depth_becomes;
+use crate::support::subscriber::{PATIENCE, depth_becomes};
 use crate::support::worker::variable;
 
 pub struct House {
@@ -43,6 +45,23 @@ impl House {
         broker.declare().await.expect("declared");
         let directory = TempDir::new().expect("a directory");
         Self { url, broker: Arc::new(broker), directory, node: Some(node) }
+    }
+
+    /// Has the one job come back as crashes would, once more than the delivery limit allows. RabbitMQ 4.3 counts what is
+    /// rejected or lost, and not what is given back.
+    pub async fn wear_out(&self, limit: usize) {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        let (begun, mut times) = (Instant::now(), 0);
+        while times <= limit {
+            assert!(begun.elapsed() < PATIENCE, "it came back {times} times");
+            let got = channel.basic_get("release.jobs".into(), BasicGetOptions::default()).await.expect("an answer");
+            if let Some(message) = got {
+                let requeue = BasicRejectOptions { requeue: true };
+                channel.basic_reject(message.delivery_tag, requeue).await.expect("a rejection");
+                times += 1;
+            }
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

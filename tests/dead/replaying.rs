@@ -275,13 +275,8 @@ pub async fn a_job_that_stopped_its_workers_is_told_apart(house: House) {
 pub async fn a_worn_out_job_is_told_apart(house: House) {
     let job = Message { body: letter("a", 2, "x", "ecs", 0).body, ..Message::default() };
     enqueue(&*house.broker, vec![job.clone()]).await;
-    let mut subscription = house.broker.subscribe(Queue::Jobs, 1);
-    for _ in 0..=100 {
-        let tag = delivery(&mut subscription).await.tag;
-        subscription.settle(Settlement::GiveBack { tag });
-    }
+    house.wear_out(100).await;
     depth_becomes(&*house.broker, Queue::Dead, 1).await;
-    subscription.close(PATIENCE).await;
     // In the archive and in a file it is told apart as well; it died just now, by the broker's own clock.
     house.dead(&["discard", "--reason", "BrokerDeliveryLimit", "--yes"]).await;
     assert_eq!(house.list(&["--archive", "--newer-than", "1h"]).await["Letters"].as_u64(), Some(1));

@@ -24,6 +24,7 @@ struct Page {
 #[serde(rename_all = "PascalCase")]
 struct Entry {
     number: u64,
+    account: String,
     action: String,
     product_code: Option<String>,
     subscription_type: Option<String>,
@@ -77,6 +78,6 @@ impl From<Entry> for Call {
     fn from(entry: Entry) -> Self {
         let Entry { number, product_code, subscription_type, product_type, region, renew_status, .. } = entry;
         let group = [product_code, subscription_type, product_type, region, renew_status];
-        Self { number, group, instance_ids: entry.instance_ids, released: entry.released }
+        Self { number, caller: entry.account, group, instance_ids: entry.instance_ids, released: entry.released }
     }
 }

@@ -77,6 +77,7 @@ impl VerifyCommand {
                     sent::enter(&mut books, &path)?;
                 }
                 copies::enter(&mut books, &*broker, name).await?;
+                copies::enter_waiting(&mut books, &*broker).await?;
                 if let Some(url) = sandbox {
                     ledger::enter(&mut books, &url).await.with_context(|| format!("the sandbox's ledger at {url}"))?;
                 }
