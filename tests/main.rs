@@ -15,6 +15,7 @@ mod embedded;
 mod ladder;
 mod main_job;
 mod official_sdks;
+mod pace;
 mod packaging;
 mod rehearsal;
 mod sandbox;
