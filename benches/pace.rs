@@ -2,9 +2,6 @@
 //! `nice cargo bench --bench pace -- [alone|fleet|auto|large|compare]...`
 //! `BULKRELEASE_SEEDS=1000` runs as many seeds as asked, from `BULKRELEASE_FIRST_SEED` on, and a twentieth of the hours.
 
-// What it runs is the tests' world, and a defect in that ends the campaign as it would a test.
-#![allow(clippy::unwrap_used)]
-
 #[path = "../tests/pace/batcher.rs"]
 mod batcher;
 #[path = "pace/compare.rs"]

@@ -79,7 +79,7 @@ impl Batcher {
             return self.sealed.push_front(batch);
         }
         for (job, ids) in batch.parts {
-            let owed = self.owed.get_mut(&job).unwrap();
+            let owed = self.owed.get_mut(&job).expect("a job that is called is owed");
             *owed -= ids;
             if *owed == 0 {
                 self.owed.remove(&job);

@@ -60,6 +60,8 @@ fn batches_by_permit_cost_fewer_calls_than_batches_by_size_or_time() {
     let stream = || World::new(1, 3.0, seconds(10_000)).stream(90.0, 20, seconds(300));
     let ours = stream().run();
     let theirs = World { batching: Batching::BySizeOrTime(Duration::from_secs(1)), ..stream() }.run();
+    let ids = |told: &world::Told| told.sent.iter().map(|sent| sent.ids).sum::<usize>();
     println!("{} calls and {} calls", ours.calls(), theirs.calls());
+    assert_eq!(ids(&ours), ids(&theirs));
     assert!(ours.calls() < theirs.calls() && ours.percentile(0.99) < theirs.percentile(0.99));
 }

@@ -403,7 +403,7 @@ impl Run {
         match &mut worker.heart {
             Heart::Engine { engine, jobs, .. } => {
                 let places =
-                    ids.map(|id| (InstanceId::new(format!("i-{id:012x}")).unwrap(), Place::default())).collect();
+                    ids.map(|id| (InstanceId::new(format!("i-{id:012x}")).expect("an id"), Place::default())).collect();
                 let group = Arc::clone(&self.groups[group]);
                 let new = NewJob { group, places, redelivered, dry_run: false, expires_at: None, held_until: None };
                 jobs.insert(engine.admit(new, now - worker.from), job);
@@ -477,7 +477,7 @@ impl Run {
 
     fn spread(&mut self, beacon: Beacon, now: Moment) {
         let bytes = beacon.to_bytes();
-        let beacon = Rc::new(Beacon::from_bytes(&bytes).unwrap());
+        let beacon = Rc::new(Beacon::from_bytes(&bytes).expect("what was written is read"));
         for worker in 0..self.workers.len() {
             if self.workers[worker].is_none() || self.random.u64(0..1000) < self.world.lost {
                 continue;
@@ -566,7 +566,9 @@ impl Heart {
 
     fn verdict(&mut self, key: u64, verdict: &Verdict, now: Moment) {
         match self {
-            Self::Engine { engine, calls, .. } => engine.verdict(calls.remove(&key).unwrap(), verdict, now),
+            Self::Engine { engine, calls, .. } => {
+                engine.verdict(calls.remove(&key).expect("every answer has its call"), verdict, now)
+            }
             Self::Batcher(batcher) => batcher.verdict(key, matches!(verdict, Verdict::Released(_))),
         }
     }
@@ -598,7 +600,7 @@ impl Heart {
 fn group(number: usize) -> GroupKey {
     GroupKey {
         account: AccountName::default(),
-        product_code: Token::new(&format!("product{number}")).unwrap(),
+        product_code: Token::new(&format!("product{number}")).expect("a token"),
         subscription_type: SubscriptionType::PayAsYouGo,
         product_type: None,
         region: None,
@@ -623,7 +625,7 @@ fn engine() -> Engine {
         read_back: false,
     };
     let delays = Box::new(|attempt| Duration::from_millis(100 * u64::from(attempt)));
-    Engine::new(settings, Protection::new([]).unwrap(), delays)
+    Engine::new(settings, Protection::new([]).expect("nothing is protected"), delays)
 }
 
 impl Told {
