@@ -16,6 +16,7 @@ mod fleet;
 mod ladder;
 mod main_job;
 mod official_sdks;
+mod pace;
 mod packaging;
 mod rehearsal;
 mod sandbox;
