@@ -18,6 +18,7 @@ mod ladder;
 mod main_job;
 mod observability;
 mod official_sdks;
+mod pace;
 mod packaging;
 mod rehearsal;
 mod sandbox;

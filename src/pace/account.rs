@@ -215,6 +215,8 @@ impl Pace {
     pub fn beacon(&mut self, need: u64, now: Moment) -> AccountBeacon {
         self.advance(now);
         let has_limit = self.adaptation.is_some();
+        // While no call can succeed here one is enough to probe with; the account may do better elsewhere.
+        let need = if self.gate.problem().is_some() { need.min(1) } else { need };
         let believed = self.quota();
         let beacon = AccountBeacon {
             account: self.settings.account.clone(),

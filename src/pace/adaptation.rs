@@ -155,3 +155,73 @@ impl Adaptation {
         self.rate = (self.rate * factor).min(self.ceiling).min(HIGHEST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(rate: f64) -> Adaptation {
+        Adaptation::new(CallsPerSecond::Limited(rate)).unwrap()
+    }
+
+    /// Calls at the rate that is believed, all of them taken.
+    fn calls(adaptation: &mut Adaptation, count: u32, now: &mut Moment) {
+        for _ in 0..count {
+            *now += Duration::from_secs_f64(1.0 / adaptation.rate());
+            adaptation.observe(1, 0, Duration::ZERO, *now);
+        }
+    }
+
+    #[test]
+    fn what_is_configured_is_never_exceeded_and_reached_again_after_a_throttled_call() {
+        let (mut adaptation, mut now) = (limited(10.0), Moment::ZERO);
+        calls(&mut adaptation, 200, &mut now);
+        assert_eq!(adaptation.rate(), 10.0);
+        adaptation.observe(0, 1, Duration::ZERO, now);
+        assert!((adaptation.rate() - 9.7).abs() < 1e-9, "{}", adaptation.rate());
+        calls(&mut adaptation, 1000, &mut now);
+        assert_eq!(adaptation.rate(), 10.0);
+    }
+
+    #[test]
+    fn a_rate_that_nobody_uses_does_not_rise() {
+        let (mut adaptation, mut now) = (limited(10.0), Moment::ZERO);
+        adaptation.observe(0, 1, Duration::ZERO, now);
+        let lowered = adaptation.rate();
+        for _ in 0..1000 {
+            now += Duration::from_secs(1);
+            adaptation.observe(2, 0, Duration::ZERO, now);
+        }
+        assert_eq!(adaptation.rate(), lowered);
+    }
+
+    #[test]
+    fn what_is_throttled_before_a_step_is_heard_of_lowers_the_rate_no_further() {
+        let mut adaptation = limited(10.0);
+        for millisecond in 0..20 {
+            adaptation.observe(0, 1, Duration::from_secs(2), Duration::from_millis(millisecond * 100));
+        }
+        assert!((adaptation.rate() - 8.5).abs() < 1e-9, "{}", adaptation.rate());
+    }
+
+    #[test]
+    fn a_quota_that_falls_to_a_fifth_is_found_within_a_handful_of_throttled_calls() {
+        let (mut adaptation, mut now, mut throttled) = (limited(10.0), Moment::ZERO, 0);
+        calls(&mut adaptation, 200, &mut now);
+        let (mut tokens, mut at) = (0.0_f64, now);
+        for _ in 0..600 {
+            now += Duration::from_secs_f64(1.0 / adaptation.rate());
+            tokens = (tokens + (now - at).as_secs_f64() * 2.0).min(2.0);
+            at = now;
+            if tokens >= 1.0 {
+                tokens -= 1.0;
+                adaptation.observe(1, 0, Duration::ZERO, now);
+            } else {
+                throttled += 1;
+                adaptation.observe(0, 1, Duration::ZERO, now);
+            }
+        }
+        assert!((1.9..=2.1).contains(&adaptation.rate()), "{}", adaptation.rate());
+        assert!(throttled <= 15, "{throttled}");
+    }
+}

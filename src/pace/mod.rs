@@ -26,3 +26,6 @@ pub use fleet::Rhythm;
 pub use gate::Gate;
 pub use hint::{Bound, Hint, Permits};
 pub use quota::{CAUGHT_UP, Quota};
+
+#[cfg(test)]
+mod tests;
