@@ -487,12 +487,13 @@ pub async fn every_worker_hears_every_beacon_its_own_included(broker: &dyn Broke
 
 pub async fn whoever_comes_first_hears_that_nobody_else_is_there(broker: &dyn Broker) {
     // Again after everyone has left.
-    for _ in 0..2 {
+    for round in ["before", "again"] {
+        let name = format!("first {round}");
         let mut first = broker.join_fleet();
-        first.tell(b"first".to_vec());
+        first.tell(name.clone().into_bytes());
         let heard = tokio::time::timeout(PATIENCE, first.hear()).await.expect("a word in time");
         assert_eq!(heard, Some(Heard::Nobody));
-        until_heard(&mut first, b"first").await;
+        until_heard(&mut first, name.as_bytes()).await;
         let mut second = broker.join_fleet();
         second.tell(b"second".to_vec());
         let mut told = BTreeSet::new();

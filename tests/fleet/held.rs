@@ -18,6 +18,8 @@ const HELD: &str = "bulkrelease_jobs_postponed_total{why=\"held\"}";
 
 /// What a sandbox that may be told so does from here on.
 async fn tell(sandbox: &Sandbox, faults: &str) {
+    // Whoever came first has chosen the same.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let url = format!("http://{}/_sandbox/faults", sandbox.address());
     let answer = reqwest::Client::new().put(url).body(faults.to_owned()).send().await.expect("an answer");
     assert!(answer.status().is_success(), "{answer:?}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkrelease::config::CallsPerSecond;
+use bulkrelease::contract::Priority;
 use bulkrelease::contract::{
     AccountName, Class, Evidence, GroupKey, InstanceId, Place, SubscriptionType, Token, Verdict,
 };
@@ -405,7 +406,16 @@ impl Run {
                 let places =
                     ids.map(|id| (InstanceId::new(format!("i-{id:012x}")).expect("an id"), Place::default())).collect();
                 let group = Arc::clone(&self.groups[group]);
-                let new = NewJob { group, places, redelivered, dry_run: false, expires_at: None, held_until: None };
+                let new = NewJob {
+                    group,
+                    places,
+                    redelivered,
+                    dry_run: false,
+                    priority: Priority::Normal,
+                    first_came: Moment::MAX,
+                    expires_at: None,
+                    held_until: None,
+                };
                 jobs.insert(engine.admit(new, now - worker.from), job);
             }
             Heart::Batcher(batcher) => {
@@ -616,6 +626,7 @@ fn engine() -> Engine {
     let settings = EngineSettings {
         linger: Duration::from_millis(20),
         max_wait: MAX_WAIT,
+        head_start: Duration::from_secs(75),
         overdue_share: OVERDUE_SHARE,
         split_budget: 32,
         attempts_in_process: 3,
