@@ -34,6 +34,7 @@ impl Engine {
     fn seal_pool(&mut self, pool: &PoolKey, now: Moment) -> Option<CallKey> {
         let mut ids = Vec::new();
         let mut since = now;
+        let (suspects, mut told) = (PoolKey::new(&pool.group, true), false);
         while ids.len() < MAX_IDS_PER_CALL {
             let Some(waiting) = self.backlog.pop(pool) else { break };
             if !self.admissible(&waiting.id, now) {
@@ -41,13 +42,18 @@ impl Engine {
             }
             // Another job may have told of it since it came.
             if !pool.suspects && self.flights.get(&waiting.id).is_some_and(|flight| flight.apart) {
-                self.backlog.push(&PoolKey::new(&pool.group, true), waiting);
+                self.backlog.push(&suspects, waiting);
+                told = true;
                 continue;
             }
             since = since.min(waiting.since);
             ids.push(waiting.id);
         }
         self.backlog.reorder(pool);
+        if told {
+            // They have waited already, perhaps for longer than those that they join.
+            self.backlog.reorder(&suspects);
+        }
         if ids.is_empty() {
             return None;
         }
