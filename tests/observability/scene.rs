@@ -150,6 +150,9 @@ impl Scene {
         self.prometheus.until_alert("BulkreleaseBatchesPartFilled").await;
         self.prometheus.until_alert("BulkreleaseJobTooOld").await;
         self.prometheus.until_ever("sum(rate(bulkrelease_permit_wait_seconds_sum[8s])) > 0").await;
+        // The first ones may be done by now, and the cut must find something in the workers' hands.
+        self.enqueue(600, |number| json!({"Region": format!("late-region-{number}")})).await;
+        self.prometheus.until("sum(bulkrelease_held_deliveries) > 100").await;
         self.network.cut();
         self.prometheus.until_alert("BulkreleaseReconnects").await;
         self.prometheus.until("sum(bulkrelease_jobs_received_total{redelivered=\"true\"}) > 0").await;
