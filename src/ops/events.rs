@@ -7,7 +7,6 @@ use crate::api::{Answer, QUERY, RELEASE};
 use crate::broker::DeliveryTag;
 use crate::contract::{AccountName, DeadLetter, GroupKey, Outcome, ReadBack, Status, Verdict};
 use crate::engine::{Call, CallKind, SealReason};
-
 use crate::pace::{Bound, Hint, Permits};
 
 use super::Metrics;
@@ -285,15 +284,10 @@ impl AccountChanged<'_> {
     pub fn emit(self, metrics: &Metrics) {
         let account = self.account.as_str();
         metrics.account_held.with_label_values(&[account]).set(i64::from(self.problem.is_some()));
+        metrics.refused_with(account, self.problem.as_ref().and_then(|(code, _)| *code));
         match self.problem {
-            Some((code, problem)) => {
-                tracing::error!(account, problem, "calls are held, but for one probe at a time");
-                metrics.refused_with(account, code);
-            }
-            None => {
-                tracing::info!(account, "calls go again");
-                metrics.refused_with(account, None);
-            }
+            Some((_, problem)) => tracing::error!(account, problem, "calls are held, but for one probe at a time"),
+            None => tracing::info!(account, "calls go again"),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::lane::Lane;
 use super::{Moment, Worker};
 use crate::broker::{Broker, Fleet, Heard};
-use crate::pace::Beacon;
+use crate::pace::{AccountBeacon, Beacon};
 
 /// How long a stopping worker tries to say so.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -20,14 +21,21 @@ impl Worker {
 
     /// Tells the others how things stand, if it is time. When the next beacon is due.
     pub(super) fn tell_fleet(&mut self, now: Moment) -> Option<Moment> {
-        let fleet = self.fleet.as_ref()?;
+        self.fleet.as_ref()?;
         let due = |worker: &Self| worker.lanes.values().filter_map(|lane| lane.beacon_at(now)).min();
         if due(self)? <= now {
-            let sharing = self.lanes.values_mut().filter(|lane| lane.beacon_at(now).is_some());
-            let accounts = sharing.map(|lane| lane.beacon(now)).collect();
-            fleet.tell(Beacon::new(self.me.clone(), now, accounts).to_bytes());
+            self.tell(Lane::beacon, now);
         }
         due(self)
+    }
+
+    /// Sends a beacon that speaks of each account whose quota is shared.
+    fn tell(&mut self, of_account: fn(&mut Lane, Moment) -> AccountBeacon, now: Moment) {
+        let sharing = self.lanes.values_mut().filter(|lane| lane.beacon_at(now).is_some());
+        let accounts = sharing.map(|lane| of_account(lane, now)).collect();
+        if let Some(fleet) = &self.fleet {
+            fleet.tell(Beacon::new(self.me.clone(), now, accounts).to_bytes());
+        }
     }
 
     pub(super) fn hear_fleet(&mut self, heard: &Heard) {
@@ -47,11 +55,8 @@ impl Worker {
 
     /// Leaves the fleet: what this worker had of each quota is the others'.
     pub(super) async fn leave_fleet(&mut self) {
+        self.tell(Lane::farewell, self.now());
         if let Some(fleet) = self.fleet.take() {
-            let now = self.now();
-            let sharing = self.lanes.values_mut().filter(|lane| lane.beacon_at(now).is_some());
-            let accounts = sharing.map(|lane| lane.farewell(now)).collect();
-            fleet.tell(Beacon::new(self.me.clone(), now, accounts).to_bytes());
             fleet.leave(FAREWELL).await;
         }
     }

@@ -72,7 +72,6 @@ type Admitted = HashMap<(AccountName, JobKey), Held>;
 
 pub struct Worker {
     settings: Settings,
-    name: String,
     lanes: BTreeMap<AccountName, Lane>,
     me: Member,
     fleet: Option<Fleet>,
@@ -128,7 +127,7 @@ impl Worker {
         let protection = protection(&settings)?;
         let name = settings.worker.name.clone().unwrap_or_else(own_name);
         let born = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        let me = Member { born, name: name.clone() };
+        let me = Member { born, name };
         let (worker, retry) = (&settings.worker, &settings.retry);
         let mut lanes = BTreeMap::new();
         for (account, of_account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
@@ -141,7 +140,6 @@ impl Worker {
             return Err(WorkerError::NoAccount);
         }
         Ok(Self {
-            name,
             settings,
             lanes,
             me,
@@ -167,7 +165,7 @@ impl Worker {
 
     /// What it is called in results, dead letters and traces.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.me.name
     }
 
     /// The same worker, traced.
@@ -252,7 +250,7 @@ impl Worker {
 
     fn answer(&mut self, held: Held, ending: Ending, subscription: &Subscription) {
         self.summary.count(&ending);
-        let publications = held.reply(ending, &self.name, &self.metrics);
+        let publications = held.reply(ending, &self.me.name, &self.metrics);
         let since = held.since();
         self.settle(held.tag, publications, Owed::Result { since }, held.span, subscription);
     }
@@ -318,7 +316,7 @@ impl Worker {
                 span.failed("Malformed");
                 let publications = span
                     .log()
-                    .in_scope(|| reply::malformed(message, explanation, arrival.on, &self.name, &self.metrics));
+                    .in_scope(|| reply::malformed(message, explanation, arrival.on, &self.me.name, &self.metrics));
                 self.settle(tag, publications, Owed::DeadLetter, span, subscription);
             }
             Intake::Answered(held, ending) => self.answer(held, ending, subscription),
