@@ -3,7 +3,8 @@
 //! Two kinds of lot wait: a pool of ids that may share a batch, and a course (a batch that was called before) that is due
 //! again.
 //! Full lots go first, in the order of their turns; part-filled ones go when no full one waits, or once they waited
-//! `max_wait`, with at most every n-th permit.
+//! `max_wait`, with at most every n-th permit. A course takes no company any more, so it counts as full whatever its size:
+//! put off behind fresh batches it would gain nothing, and where permits are short no search would ever end.
 //!
 //! A turn is when a job first came, and later by a head start for each step that its priority is below the highest. So
 //! whoever comes later than that never goes before an id, whatever its priority: nobody waits for ever. A pool, and a
@@ -83,11 +84,11 @@ struct Pool {
     place: Option<(bool, Moment)>,
 }
 
-/// A lot that is not full.
+/// A pool that is not full.
 #[derive(Debug, Clone, Copy)]
 struct PartFilled {
     since: Moment,
-    /// From when on it may leave: a pool lingers, a course need not.
+    /// From when on it may leave.
     leaves_at: Moment,
 }
 
@@ -98,11 +99,11 @@ pub(super) struct Backlog {
     overdue_share: u32,
     pushed: u64,
     pools: HashMap<PoolKey, Pool>,
-    /// Where a due course stands: full or not, and its turn.
-    courses: HashMap<CallKey, (bool, Moment)>,
+    /// The turns of due courses.
+    courses: HashMap<CallKey, Moment>,
     /// Full lots by their turns, with how long they wait.
     full: BTreeMap<(Moment, Lot), Moment>,
-    part_filled: BTreeMap<(Moment, Lot), PartFilled>,
+    part_filled: BTreeMap<(Moment, PoolKey), PartFilled>,
     permits_since_overdue: u32,
 }
 
@@ -156,10 +157,10 @@ impl Backlog {
     /// Puts a pool in its place again after ids were taken out; forgets it when it is empty.
     pub fn reorder(&mut self, key: &PoolKey) {
         let Some(pool) = self.pools.get_mut(key) else { return };
-        let lot = Lot::Pool(key.clone());
-        if let Some((full, turn)) = pool.place.take() {
-            let place = (turn, lot.clone());
-            let _ = if full { self.full.remove(&place).is_some() } else { self.part_filled.remove(&place).is_some() };
+        match pool.place.take() {
+            Some((true, turn)) => drop(self.full.remove(&(turn, Lot::Pool(key.clone())))),
+            Some((false, turn)) => drop(self.part_filled.remove(&(turn, key.clone()))),
+            None => {}
         }
         let Some(((turn, _), (_, since))) = pool.ids.first_key_value() else {
             self.pools.remove(key);
@@ -168,10 +169,10 @@ impl Backlog {
         let full = pool.ids.len() >= MAX_IDS_PER_CALL;
         pool.place = Some((full, *turn));
         if full {
-            self.full.insert((*turn, lot), *since);
+            self.full.insert((*turn, Lot::Pool(key.clone())), *since);
         } else {
             let since = pool.ids.values().map(|(_, since)| *since).min().unwrap_or(*since);
-            self.part_filled.insert((*turn, lot), PartFilled { since, leaves_at: since + self.linger });
+            self.part_filled.insert((*turn, key.clone()), PartFilled { since, leaves_at: since + self.linger });
         }
     }
 
@@ -185,22 +186,17 @@ impl Backlog {
         unwanted.into_values().map(|(id, _)| id).collect()
     }
 
-    /// A course is due: its next call carries `size` ids, the oldest of which waits since `since`.
-    pub fn push_course(&mut self, key: CallKey, since: Moment, turn: Moment, size: usize) {
-        let full = size >= MAX_IDS_PER_CALL;
-        self.courses.insert(key, (full, turn));
-        if full {
-            self.full.insert((turn, Lot::Course(key)), since);
-        } else {
-            self.part_filled.insert((turn, Lot::Course(key)), PartFilled { since, leaves_at: Moment::ZERO });
-        }
+    /// A course is due; the oldest of its ids waits since `since`.
+    pub fn push_course(&mut self, key: CallKey, since: Moment, turn: Moment) {
+        self.courses.insert(key, turn);
+        self.full.insert((turn, Lot::Course(key)), since);
     }
 
     /// Takes a course out, if it waits here.
     pub fn withdraw(&mut self, key: CallKey) {
-        let Some((full, turn)) = self.courses.remove(&key) else { return };
-        let place = (turn, Lot::Course(key));
-        let _ = if full { self.full.remove(&place).is_some() } else { self.part_filled.remove(&place).is_some() };
+        if let Some(turn) = self.courses.remove(&key) {
+            self.full.remove(&(turn, Lot::Course(key)));
+        }
     }
 
     /// Whether a permit would be spent now. `idle`: no call is under way.
@@ -220,7 +216,7 @@ impl Backlog {
         let full = self.full.first_key_value().map(|((_, lot), _)| lot.clone());
         let part_filled = |may_go: &dyn Fn(&PartFilled) -> bool| {
             let found = self.part_filled.iter().find(|(_, one)| may_go(one));
-            found.map(|((_, lot), one)| (lot.clone(), one.leaves_at))
+            found.map(|((_, pool), one)| (Lot::Pool(pool.clone()), one.leaves_at))
         };
         let overdue = part_filled(&|one| one.since + self.max_wait <= now);
         let chosen = match (full, overdue) {

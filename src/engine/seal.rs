@@ -117,9 +117,10 @@ impl Engine {
     fn queue_up(&mut self, key: CallKey, turn: Moment, now: Moment) {
         self.end_if_unwanted(key, now);
         let Some(course) = self.courses.get(&key) else { return };
-        match course.asked().len() {
-            0 => drop(self.courses.remove(&key)),
-            size => self.backlog.push_course(key, course.since, turn, size),
+        if course.asked().is_empty() {
+            self.courses.remove(&key);
+        } else {
+            self.backlog.push_course(key, course.since, turn);
         }
     }
 

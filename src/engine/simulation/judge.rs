@@ -64,7 +64,8 @@ impl Run {
     /// Who is given up on has been tried as often, or as long, as the settings say.
     fn check_given_up(&self, job: &Admitted, open: &Open, id: &InstanceId, outcome: &InstanceOutcome) {
         let settings = &self.engine.settings;
-        let attempts = open.attempts as usize + self.notes.strikes(id, &job.group, job.at);
+        let judged_since = usize::from(job.unjudged.contains(id));
+        let attempts = open.attempts as usize + self.notes.strikes(id, &job.group, job.at) + judged_since;
         let age = open.age.unwrap_or_default() + (self.now - job.at);
         let often = attempts >= settings.max_attempts as usize;
         assert!(often || age >= settings.max_age, "{id} after {attempts} attempts in {age:?}: {outcome:?}");

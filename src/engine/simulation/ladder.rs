@@ -153,6 +153,38 @@ fn a_search_that_no_delivery_has_time_for_ends_all_the_same() {
 }
 
 #[test]
+fn searches_end_one_after_another_where_permits_are_too_few_for_all_that_waits() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 3, max_attempts: 8, ..settings() });
+    let mut api = Api::new(true, Faults::NONE);
+    let mut random = fastrand::Rng::with_seed(1);
+    // A call a second, 60 of them in a delivery, for 40 batches that are each refused for one of their ids.
+    let (hold, second) = (60, Duration::from_secs(1));
+    let batch = |number: u32| {
+        fresh("ecs", (0..100).map(|n| if n == 42 { format!("f{number}") } else { format!("i{number}-{n}") }))
+    };
+    let mut waiting: Vec<_> = (0..40).map(batch).collect();
+    let (mut now, mut outcomes) = (Duration::ZERO, Vec::new());
+    for _ in 0..20 {
+        for job in waiting.drain(..) {
+            engine.admit(NewJob { held_until: Some(now + second * hold), first_came: Duration::ZERO, ..job }, now);
+        }
+        for _ in 0..hold {
+            if let Some(call) = engine.seal(now) {
+                engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
+            }
+            now += second;
+            engine.advance(now);
+        }
+        outcomes.extend(engine.take_finished().into_iter().flat_map(|job| job.outcomes));
+        waiting
+            .extend(engine.take_postponed().into_iter().map(|job| NewJob { places: job.places, ..fresh("ecs", []) }));
+    }
+    let count = |wanted| outcomes.iter().filter(|(_, outcome)| outcome.outcome == wanted).count();
+    assert_eq!((count(Outcome::Released), count(Outcome::Rejected), count(Outcome::Unresolved)), (40 * 99, 40, 0));
+    println!("40 refused batches in deliveries of 60 calls: {} calls", api.calls);
+}
+
+#[test]
 fn what_an_id_suffered_before_a_job_wanted_it_is_not_charged_to_the_job() {
     let mut engine = engine(EngineSettings { attempts_in_process: 9, ..settings() });
     let one = || fresh("ecs", ["i1".to_owned()]);

@@ -9,6 +9,7 @@ use super::notes::Notes;
 use super::world::{Api, Faults, Talk};
 use super::{engine, group};
 use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Priority, Verdict};
+use crate::engine::course::Reading;
 use crate::engine::{Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
 
 /// Calls in a row without a proper answer after which the API counts as down.
@@ -31,6 +32,9 @@ pub(super) struct Admitted {
     pub parked: Duration,
     /// Delivered before.
     pub redelivered: bool,
+    /// Ids whose course was refused before this delivery came and is judged only when its suspects are read back: a split
+    /// budget that is spent then is spent while this job waits.
+    pub unjudged: HashSet<InstanceId>,
 }
 
 /// The engine, the world, and what was promised to whom.
@@ -146,13 +150,15 @@ impl Run {
             first_at: self.now,
             parked: Duration::ZERO,
             redelivered: false,
+            unjudged: HashSet::new(),
         };
         self.owed.push(1);
         self.admit(admitted);
     }
 
     fn admit(&mut self, admitted: Admitted) {
-        let admitted = Admitted { at: self.now, held_until: self.now + self.max_hold, ..admitted };
+        let unjudged = self.unjudged(&admitted);
+        let admitted = Admitted { at: self.now, held_until: self.now + self.max_hold, unjudged, ..admitted };
         let key = self.engine.admit(
             NewJob {
                 group: Arc::clone(&admitted.group),
@@ -169,6 +175,17 @@ impl Run {
         self.notes.admitted(key, &admitted);
         assert!(self.jobs.insert(key, admitted).is_none(), "a key was used twice");
         self.collect();
+    }
+
+    fn unjudged(&self, admitted: &Admitted) -> HashSet<InstanceId> {
+        let awaits_judgement = |id: &InstanceId| {
+            let flight = self.engine.flights.get(id).filter(|flight| flight.group == admitted.group);
+            let course = flight.and_then(|flight| flight.course).and_then(|key| self.engine.courses.get(&key));
+            course.is_some_and(|course| {
+                matches!(course.reading, Reading::Due { guilt: Some(_), .. } | Reading::Asked { guilt: Some(_), .. })
+            })
+        };
+        admitted.places.iter().map(|(id, _)| id).filter(|id| awaits_judgement(id)).cloned().collect()
     }
 
     pub fn step(&mut self) {
