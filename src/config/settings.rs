@@ -84,7 +84,8 @@ pub struct WorkerSettings {
     pub linger: Duration,
     #[serde(with = "duration")]
     pub max_wait: Duration,
-    /// While full batches wait, at most every n-th permit goes to a part-filled one that waited `max_wait`.
+    /// At most every n-th permit goes to a part-filled batch that waited `max_wait` behind others, and at most as many to a
+    /// full one behind batches that were called before.
     pub overdue_share: u32,
     pub max_in_flight_calls: usize,
     pub split_budget: u32,

@@ -2,9 +2,12 @@
 //!
 //! Two kinds of lot wait: a pool of ids that may share a batch, and a course (a batch that was called before) that is due
 //! again.
-//! Full lots go first, in the order of their turns; part-filled ones go when no full one waits, or once they waited
-//! `max_wait`, with at most every n-th permit. A course takes no company any more, so it counts as full whatever its size:
-//! put off behind fresh batches it would gain nothing, and where permits are short no search would ever end.
+//! Full pools and courses go in the order of their turns. A course takes no company any more, so that it would gain nothing
+//! by being put off behind fresh batches, and where permits are short no search would ever end. A part-filled pool may
+//! still be joined: it goes when no full one waits, and then once it has lingered it has its turn among the courses.
+//!
+//! A pool that has waited `max_wait` all the same is overdue. At most every n-th permit goes to a part-filled one behind
+//! others, and at most as many to a full one behind courses, since one search may cost as many calls as it has ids.
 //!
 //! A turn is when a job first came, and later by a head start for each step that its priority is below the highest. So
 //! whoever comes later than that never goes before an id, whatever its priority: nobody waits for ever. A pool, and a
@@ -26,7 +29,7 @@ pub enum SealReason {
     Linger,
     /// Nothing else was under way.
     Idle,
-    /// It waited `max_wait` behind full ones.
+    /// It waited `max_wait` behind others.
     Overdue,
     /// It was called before and could not be settled.
     Retry,
@@ -61,10 +64,11 @@ impl PoolKey {
 }
 
 /// What a permit is spent on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lot {
     Course(CallKey),
-    Pool(PoolKey),
+    /// A batch is sealed, for this reason.
+    Pool(PoolKey, SealReason),
 }
 
 /// An id that waits in a pool.
@@ -99,12 +103,17 @@ pub(super) struct Backlog {
     overdue_share: u32,
     pushed: u64,
     pools: HashMap<PoolKey, Pool>,
-    /// The turns of due courses.
-    courses: HashMap<CallKey, Moment>,
-    /// Full lots by their turns, with how long they wait.
-    full: BTreeMap<(Moment, Lot), Moment>,
+    /// Due courses, each with its turn.
+    turns: HashMap<CallKey, Moment>,
+    /// The same by their turns, with since when they wait.
+    courses: BTreeMap<(Moment, CallKey), Moment>,
+    /// Full pools by their turns, with since when their best ids wait.
+    full: BTreeMap<(Moment, PoolKey), Moment>,
     part_filled: BTreeMap<(Moment, PoolKey), PartFilled>,
-    permits_since_overdue: u32,
+    /// Permits since a part-filled pool was served because it was overdue.
+    since_part_filled: u32,
+    /// Permits since a full pool was served.
+    since_full: u32,
 }
 
 impl Backlog {
@@ -115,10 +124,12 @@ impl Backlog {
             overdue_share,
             pushed: 0,
             pools: HashMap::new(),
-            courses: HashMap::new(),
+            turns: HashMap::new(),
+            courses: BTreeMap::new(),
             full: BTreeMap::new(),
             part_filled: BTreeMap::new(),
-            permits_since_overdue: 0,
+            since_part_filled: 0,
+            since_full: 0,
         }
     }
 
@@ -158,7 +169,7 @@ impl Backlog {
     pub fn reorder(&mut self, key: &PoolKey) {
         let Some(pool) = self.pools.get_mut(key) else { return };
         match pool.place.take() {
-            Some((true, turn)) => drop(self.full.remove(&(turn, Lot::Pool(key.clone())))),
+            Some((true, turn)) => drop(self.full.remove(&(turn, key.clone()))),
             Some((false, turn)) => drop(self.part_filled.remove(&(turn, key.clone()))),
             None => {}
         }
@@ -169,7 +180,7 @@ impl Backlog {
         let full = pool.ids.len() >= MAX_IDS_PER_CALL;
         pool.place = Some((full, *turn));
         if full {
-            self.full.insert((*turn, Lot::Pool(key.clone())), *since);
+            self.full.insert((*turn, key.clone()), *since);
         } else {
             let since = pool.ids.values().map(|(_, since)| *since).min().unwrap_or(*since);
             self.part_filled.insert((*turn, key.clone()), PartFilled { since, leaves_at: since + self.linger });
@@ -188,62 +199,95 @@ impl Backlog {
 
     /// A course is due; the oldest of its ids waits since `since`.
     pub fn push_course(&mut self, key: CallKey, since: Moment, turn: Moment) {
-        self.courses.insert(key, turn);
-        self.full.insert((turn, Lot::Course(key)), since);
+        self.turns.insert(key, turn);
+        self.courses.insert((turn, key), since);
     }
 
     /// Takes a course out, if it waits here.
     pub fn withdraw(&mut self, key: CallKey) {
-        if let Some(turn) = self.courses.remove(&key) {
-            self.full.remove(&(turn, Lot::Course(key)));
+        if let Some(turn) = self.turns.remove(&key) {
+            self.courses.remove(&(turn, key));
         }
     }
 
     /// Whether a permit would be spent now. `idle`: no call is under way.
     pub fn ready(&self, now: Moment, idle: bool) -> bool {
-        !self.full.is_empty() || self.part_filled.values().any(|lot| idle || lot.leaves_at <= now)
+        !self.courses.is_empty()
+            || !self.full.is_empty()
+            || self.part_filled.values().any(|pool| idle || pool.leaves_at <= now)
     }
 
     /// When a lot that is not ready now will be, if only time is missing.
     pub fn ready_at(&self) -> Option<Moment> {
-        self.part_filled.values().map(|lot| lot.leaves_at).min()
+        self.part_filled.values().map(|pool| pool.leaves_at).min()
     }
 
-    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `reorder`. The reason is a pool's: what
-    /// a course is called for it knows itself.
-    pub fn choose(&mut self, now: Moment, idle: bool) -> Option<(Lot, SealReason)> {
-        self.permits_since_overdue = self.permits_since_overdue.saturating_add(1);
-        let full = self.full.first_key_value().map(|((_, lot), _)| lot.clone());
-        let part_filled = |may_go: &dyn Fn(&PartFilled) -> bool| {
-            let found = self.part_filled.iter().find(|(_, one)| may_go(one));
-            found.map(|((_, pool), one)| (Lot::Pool(pool.clone()), one.leaves_at))
-        };
-        let overdue = part_filled(&|one| one.since + self.max_wait <= now);
-        let chosen = match (full, overdue) {
-            (Some(_), Some((lot, _))) if self.permits_since_overdue >= self.overdue_share => (lot, SealReason::Overdue),
-            (Some(lot), _) => (lot, SealReason::Full),
-            (None, _) => {
-                let (lot, leaves_at) = part_filled(&|one| idle || one.leaves_at <= now)?;
-                (lot, if leaves_at <= now { SealReason::Linger } else { SealReason::Idle })
-            }
-        };
-        if chosen.1 != SealReason::Full {
-            self.permits_since_overdue = 0;
+    /// Chooses whose turn it is and takes a course out; a pool is left for `pop` and `reorder`.
+    pub fn choose(&mut self, now: Moment, idle: bool) -> Option<Lot> {
+        for permits in [&mut self.since_part_filled, &mut self.since_full] {
+            *permits = permits.saturating_add(1);
         }
-        if let Lot::Course(key) = chosen.0 {
-            self.withdraw(key);
+        if self.since_part_filled >= self.overdue_share
+            && let Some(pool) = self.overdue_part_filled(now)
+        {
+            self.since_part_filled = 0;
+            return Some(Lot::Pool(pool, SealReason::Overdue));
+        }
+        let overdue = if self.since_full >= self.overdue_share { self.overdue_full(now) } else { None };
+        let chosen = match overdue {
+            Some(pool) => Lot::Pool(pool, SealReason::Full),
+            None => self.in_turn(now, idle)?,
+        };
+        match chosen {
+            Lot::Course(key) => self.withdraw(key),
+            Lot::Pool(_, SealReason::Full) => self.since_full = 0,
+            Lot::Pool(..) => {}
         }
         Some(chosen)
+    }
+
+    /// A part-filled pool that others are put before though it has waited `max_wait`.
+    fn overdue_part_filled(&self, now: Moment) -> Option<PoolKey> {
+        if self.full.is_empty() && self.courses.is_empty() {
+            return None;
+        }
+        let overdue = self.part_filled.iter().find(|(_, pool)| pool.since + self.max_wait <= now);
+        overdue.map(|((_, key), _)| key.clone())
+    }
+
+    /// The full pool whose turn is the first, if it has waited `max_wait`.
+    fn overdue_full(&self, now: Moment) -> Option<PoolKey> {
+        let first = self.full.first_key_value().filter(|(_, since)| **since + self.max_wait <= now);
+        first.map(|((_, key), _)| key.clone())
+    }
+
+    fn in_turn(&self, now: Moment, idle: bool) -> Option<Lot> {
+        let course = self.courses.keys().next();
+        let pool = match self.full.keys().next() {
+            Some(full) => Some((full, SealReason::Full)),
+            None => self.part_filled.iter().find_map(|(place, pool)| {
+                let lingered = pool.leaves_at <= now;
+                let reason = if lingered { SealReason::Linger } else { SealReason::Idle };
+                (lingered || idle && course.is_none()).then_some((place, reason))
+            }),
+        };
+        match (course, pool) {
+            (Some((turn, key)), Some(((pools, _), _))) if turn <= pools => Some(Lot::Course(*key)),
+            (_, Some(((_, pool), reason))) => Some(Lot::Pool(pool.clone(), reason)),
+            (Some((_, key)), None) => Some(Lot::Course(*key)),
+            (None, None) => None,
+        }
     }
 
     /// The calls that everything here is worth, if it left now.
     pub fn calls(&self) -> usize {
         let pools: usize = self.pools.values().map(|pool| pool.ids.len().div_ceil(MAX_IDS_PER_CALL)).sum();
-        pools + self.courses.len()
+        pools + self.turns.len()
     }
 
     /// Since when the oldest id or due course waits.
     pub fn oldest(&self) -> Option<Moment> {
-        self.full.values().copied().chain(self.part_filled.values().map(|lot| lot.since)).min()
+        let full = self.full.values().chain(self.courses.values()).copied();
+        full.chain(self.part_filled.values().map(|pool| pool.since)).min()
     }
 }

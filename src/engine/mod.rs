@@ -60,12 +60,13 @@ pub type Delays = Box<dyn FnMut(u32) -> Duration + Send>;
 pub struct EngineSettings {
     /// How long a part-filled batch waits for company.
     pub linger: Duration,
-    /// After which a part-filled batch is served though full ones wait.
+    /// After which a batch is served though others go before it.
     pub max_wait: Duration,
     /// What each step of priority is worth: a job goes before those of the next lower one that first came up to so much
     /// earlier.
     pub head_start: Duration,
-    /// While full batches wait, at most every n-th permit goes to an overdue one.
+    /// At most every n-th permit goes to a part-filled pool that waited `max_wait`, and to a full one that did so behind
+    /// courses.
     pub overdue_share: u32,
     /// Calls that one refused batch may cost before it has to wait like a failed one.
     pub split_budget: u32,

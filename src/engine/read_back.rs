@@ -93,6 +93,7 @@ impl Engine {
         }
         let unlisted: Vec<_> = suspects.into_iter().filter(|id| !listed.contains(id)).collect();
         if unlisted.is_empty() {
+            course.reading = Reading::Useless;
             return self.go_on_unread(key, guilt, now);
         }
         // What was refused was another batch than those that it becomes.

@@ -19,10 +19,10 @@ impl Engine {
     /// A permit is in hand: seals the batch whose turn it is. `None` if every waiting id has turned out not to be wanted.
     pub fn seal(&mut self, now: Moment) -> Option<Call> {
         loop {
-            let (lot, reason) = self.backlog.choose(now, self.calls_under_way == 0)?;
+            let lot = self.backlog.choose(now, self.calls_under_way == 0)?;
             let call = match lot {
                 Lot::Course(key) => self.go_on_with(key, now),
-                Lot::Pool(pool) => self.seal_pool(&pool, now).and_then(|key| self.call(key, reason, now)),
+                Lot::Pool(pool, reason) => self.seal_pool(&pool, now).and_then(|key| self.call(key, reason, now)),
             };
             if call.is_some() {
                 return call;

@@ -10,7 +10,7 @@
 //! Where both are gone the ids are asked in their order, one first, twice as many after each success: an earlier call has
 //! released ids that stood side by side, so this costs one call for each gone id and few for all the others.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::contract::{Evidence, InstanceId, Refusal};
@@ -222,10 +222,10 @@ impl Split {
             findings.push(Finding::Culprits(ids, guilt));
             return;
         }
-        let (named, unnamed): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| names(&guilt.evidence, id));
-        if !named.is_empty() && !unnamed.is_empty() {
+        let named = named(&ids, &guilt);
+        if !named.is_empty() {
+            self.leftovers.extend(ids.into_iter().filter(|id| !named.contains(id)));
             findings.push(Finding::Culprits(named, guilt));
-            self.leftovers.extend(unnamed);
             return;
         }
         let other = ids.split_off(ids.len() / 2);
@@ -282,15 +282,19 @@ impl Split {
     }
 }
 
-/// Whether a message names an id: as a whole word, so that `i-1` is not found in `i-12`.
-fn names(evidence: &Evidence, id: &InstanceId) -> bool {
-    let Some(message) = &evidence.message else { return false };
-    let part_of_an_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    message.match_indices(id.as_str()).any(|(start, found)| {
-        let before = message[..start].chars().next_back();
-        let after = message[start + found.len()..].chars().next();
-        !before.is_some_and(part_of_an_id) && !after.is_some_and(part_of_an_id)
-    })
+/// The ids that a refusal's message names as the culprits: each as a word of its own, so that `i-1` is found neither in
+/// `i-12` nor in `zone:i-1`. Where the first one asked stands in it, it may be an echo of the request, cut off somewhere, and
+/// names none. "Gone" would settle them as done with, so of several it is believed of none.
+fn named(asked: &[InstanceId], guilt: &Guilt) -> Vec<InstanceId> {
+    let message = guilt.evidence.message.as_deref().unwrap_or_default();
+    if asked.first().is_none_or(|first| message.contains(first.as_str())) {
+        return Vec::new();
+    }
+    let between = |c: char| !c.is_ascii_graphic() || ",\"'`()[]{}<>=".contains(c);
+    let words: HashSet<_> =
+        message.split(between).map(|word| word.trim_end_matches(['.', ':', ';', '!', '?'])).collect();
+    let named: Vec<_> = asked.iter().filter(|id| words.contains(id.as_str())).cloned().collect();
+    if guilt.refusal == Refusal::Gone && named.len() > 1 { Vec::new() } else { named }
 }
 
 #[cfg(test)]

@@ -100,6 +100,50 @@ fn a_low_job_has_its_turn_though_high_ones_never_stop_coming() {
     assert!(at <= settings.max_wait + SECOND * settings.overdue_share, "{at:?}");
 }
 
+/// Searches for ids that are all gone, a call for each: when a batch is called that came after them, a permit a second.
+fn called_behind_searches(searches: u64, searched: Priority, later: NewJob) -> Duration {
+    let mut engine = engine(settings());
+    let mut api = Api::new(true, Faults::NONE);
+    let mut random = fastrand::Rng::with_seed(1);
+    for search in 0..searches {
+        let ids = (search * 100..(search + 1) * 100).map(|n| format!("g{n}"));
+        engine.admit(NewJob { priority: searched, ..fresh("gone", ids) }, Duration::ZERO);
+    }
+    let begun: Vec<_> = (0..searches).map(|_| engine.seal(Duration::ZERO).unwrap()).collect();
+    for call in begun {
+        engine.verdict(call.key, &api.call(&call.batch, &mut random, Duration::ZERO), Duration::ZERO);
+    }
+    let wanted = later.group.product_code.clone();
+    engine.admit(later, SECOND);
+    for second in 2..1000 {
+        let now = SECOND * second;
+        engine.advance(now);
+        let call = engine.seal(now).unwrap();
+        if call.batch.group().product_code == wanted {
+            return now;
+        }
+        engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
+    }
+    panic!("it is starved");
+}
+
+#[test]
+fn a_full_batch_waits_behind_searches_no_longer_than_a_part_filled_one() {
+    let settings = settings();
+    for count in [1, 100] {
+        let at = called_behind_searches(50, Priority::Normal, ids("ecs", 0, count, Priority::Normal));
+        assert!(at <= SECOND + settings.max_wait + SECOND * settings.overdue_share, "{count} ids: {at:?}");
+    }
+}
+
+#[test]
+fn a_high_job_goes_before_the_search_of_a_low_one_however_few_ids_it_has() {
+    for count in [1, 100] {
+        let at = called_behind_searches(5, Priority::Low, ids("ecs", 0, count, Priority::High));
+        assert_eq!(at, SECOND * 2, "{count} ids");
+    }
+}
+
 #[test]
 fn what_has_expired_takes_no_permit_wherever_it_waits() {
     let mut engine = engine(settings());

@@ -111,12 +111,42 @@ fn ids_that_the_message_names_are_dropped_and_the_rest_travel_together() {
 }
 
 #[test]
-fn a_message_that_echoes_every_id_names_none() {
-    let evidence = Evidence::own("InvalidOwner", "i-0,i-1,i-2,i-3");
-    let refused = Guilt { refusal: Refusal::Instance, evidence, unknown: false };
-    let (split, findings) = Split::begin(ids(0..4), refused, true, 32);
-    assert!(findings.is_empty());
-    assert_eq!(split.asked().unwrap().len(), 2);
+fn of_several_ids_that_a_message_names_none_is_taken_for_gone_unasked() {
+    for (message, count) in [("no such instance: i-3", 1), ("no such instances: i-3, i-4", 0)] {
+        let guilt = Guilt { evidence: Evidence::own("NotFound", message), ..guilt(Refusal::Gone, false) };
+        assert_eq!(named(&ids(0..40), &guilt).len(), count, "{message}");
+    }
+}
+
+#[test]
+fn an_echo_of_the_request_names_nobody_wherever_it_is_cut_off() {
+    let asked = ids(0..40);
+    let echo = format!("InstanceIds:{}", asked.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(","));
+    for length in 0..=echo.len() {
+        let guilt =
+            Guilt { evidence: Evidence::own("InvalidOwner", &echo[..length]), ..guilt(Refusal::Instance, false) };
+        assert_eq!(named(&asked, &guilt), [], "{}", &echo[..length]);
+    }
+}
+
+#[test]
+fn a_message_names_an_id_by_a_whole_word_only() {
+    let cases = [
+        ("i-1 is not yours", true),
+        ("not yours: \"i-1\".", true),
+        ("not yours: [i-7,i-1]", true),
+        ("InstanceId=i-1 is not yours", true),
+        ("实例i-1不存在", true),
+        ("i-12 is not yours", false),
+        ("eni-1 is not yours", false),
+        ("i-1.example is not yours", false),
+        ("zone:i-1 is not yours", false),
+        ("i-1-a and i-1_b are not yours", false),
+    ];
+    for (message, is_named) in cases {
+        let guilt = Guilt { evidence: Evidence::own("InvalidOwner", message), ..guilt(Refusal::Instance, false) };
+        assert_eq!(!named(&ids(0..2), &guilt).is_empty(), is_named, "{message}");
+    }
 }
 
 #[test]
