@@ -79,10 +79,14 @@ fn ports_paths_and_times_agree_with_the_settings() {
     assert_eq!(container["ports"][0]["containerPort"].as_u64(), Some(port));
     let annotations = &manifest("deployment.yaml")["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations["prometheus.io/port"].as_str(), Some(port.to_string().as_str()));
-    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+    for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
         assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some(path));
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"]);
     }
+    // A worker whose broker answers slowly is not killed for it.
+    let starting = &container["startupProbe"];
+    let within = starting["periodSeconds"].as_u64().zip(starting["failureThreshold"].as_u64());
+    assert!(within.is_some_and(|(period, failures)| period * failures >= 120), "{starting:?}");
     let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("seconds");
     assert!(grace > settings.worker.drain_deadline.as_secs(), "{grace} s");
     let mount = container["volumeMounts"][0]["mountPath"].as_str().expect("a path");
