@@ -27,7 +27,7 @@ use crate::support::program::{self, Program};
 use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{Configuration, Node, free_ports};
 use crate::support::subscriber::{PATIENCE, delivery, enqueue};
-use crate::support::worker::{Worker, WorkerSettings};
+use crate::support::worker::{Worker, WorkerSettings, variable};
 
 /// What both workers together keep to, or each alone: more than the run needs is made to wait by the states themselves.
 const CALLS_PER_SECOND: f64 = 40.0;
@@ -213,6 +213,19 @@ impl Scene {
         delivery(&mut looking).await;
         self.prometheus.until(&format!("rabbitmq_queue_messages_unacked{{queue=\"{DEAD}\"}} > 0")).await;
         looking.close(PATIENCE).await;
+    }
+
+    /// Workers came and went, alone and together, and somebody has asked the doctor.
+    pub async fn nothing_has_gone_astray_so_far(&self) {
+        let management = variable("BROKER__MANAGEMENT_URL", &format!("http://{}", self.management));
+        let variables = [self.settings[0].variables(), &[management]].concat();
+        let examined = program::run(&["doctor"], &variables, "").await;
+        assert!(examined.output.contains("what is published is read"), "{}", examined.output);
+        for series in ["returned", "dropped"] {
+            self.prometheus.until(&format!("sum(rabbitmq_global_messages_unroutable_{series}_total) == 0")).await;
+        }
+        let fired = self.prometheus.history("ALERTS{alertname=\"RabbitMQUnroutable\"}").await;
+        assert!(fired.is_empty(), "{fired:?}");
     }
 
     /// Rejected, too many, delivered too often; published to nowhere, with and without a word.
