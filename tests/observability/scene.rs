@@ -308,8 +308,9 @@ impl Scene {
     pub async fn the_broker_is_full(&mut self) {
         self.node.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
         self.node.control(&["set_disk_free_limit", "1000000GB"]);
-        self.prometheus.until("rabbitmq_alarms_memory_used_watermark == 1").await;
-        self.prometheus.until("rabbitmq_alarms_free_disk_space_watermark == 1").await;
+        for alarm in ["memory_used", "free_disk_space"] {
+            self.prometheus.until_ever(&format!("rabbitmq_alarms_{alarm}_watermark == 1")).await;
+        }
         self.prometheus.until_alert("RabbitMQAlarm").await;
         self.node.kill();
         self.prometheus.until_alert("RabbitMQAbsent").await;

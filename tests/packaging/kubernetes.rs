@@ -90,6 +90,11 @@ fn ports_paths_and_times_agree_with_the_settings() {
     let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("seconds");
     assert!(grace > settings.worker.drain_deadline.as_secs(), "{grace} s");
     let mount = container["volumeMounts"][0]["mountPath"].as_str().expect("a path");
+    // The root file system is read-only, and a replay writes its plan to where it is called.
+    let plans = container["workingDir"].as_str();
+    assert_eq!(container["volumeMounts"][1]["mountPath"].as_str(), plans);
+    assert_eq!(container["volumeMounts"][1]["name"], pod["volumes"][1]["name"]);
+    assert!(pod["volumes"][1]["emptyDir"].is_mapping());
     let named = container["env"].as_sequence().expect("variables").iter().find(|v| v["name"] == "BULKRELEASE_CONFIG");
     assert_eq!(named.expect("it")["value"].as_str(), Some(format!("{mount}/bulkrelease.toml").as_str()));
 }
