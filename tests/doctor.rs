@@ -69,7 +69,7 @@ async fn an_alarm_is_felt(house: &House) {
 }
 
 async fn a_worker_starts_only_where_nothing_goes_lost(house: &House) {
-    for (virtual_host, words) in [("overflow", "overflow-drops"), ("archive-limit", "delivery-limit-destroys")] {
+    for (virtual_host, words) in [("overflow", "overflow-drops"), ("dead-limit", "delivery-limit-wears-out")] {
         let variables = [
             house.variables(virtual_host),
             vec![variable("BROKER__DECLARE", "false"), variable("OPS__LISTEN", "127.0.0.1:0")],

@@ -121,9 +121,15 @@ async fn queues_of_another_kind(house: &House) -> Vec<Case> {
     };
     let without = |argument: &str| retry(10_000).into_iter().filter(|(name, _)| *name != argument).collect::<Vec<_>>();
     let quorum = |deliveries: i64| vec![(kind, text("quorum")), (limit, AMQPValue::LongLongInt(deliveries))];
+    let is_4 = house.is_4();
     let set_ups = [
         ("dead-limit", "release.dead", quorum(20), "delivery-limit-wears-out"),
-        ("archive-limit", "release.archive", quorum(-1), "delivery-limit-destroys"),
+        (
+            "archive-limit",
+            "release.archive",
+            quorum(-1),
+            if is_4 { "queue-differs" } else { "delivery-limit-destroys" },
+        ),
         ("overflow", "release.retry.10s", without(overflow), "overflow-drops"),
         ("strategy", "release.retry.10s", without(strategy), "dead-letter-strategy-drops"),
         ("target", "release.retry.10s", without(target), "dead-letter-exchange-differs"),

@@ -100,6 +100,11 @@ impl House {
         }
     }
 
+    /// Whether its node is one of RabbitMQ 4, to which a delivery limit below zero is none.
+    pub fn is_4(&self) -> bool {
+        self.node.control(&["version"]).trim().starts_with('4')
+    }
+
     /// Runs a command as the doctor gives it.
     pub async fn obey(&self, command: &str) {
         let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();

@@ -94,19 +94,17 @@ impl Known<'_> {
     }
 
     /// Arguments can't be changed: the queue has to be made anew. A quorum queue takes no `--if-empty`, so whoever deletes it
-    /// has to look.
+    /// has to look, and its count is some seconds old.
     pub fn replace(&self) -> String {
         let Self { name, virtual_host, .. } = self;
         let empty = match name.as_str() {
             JOBS => "stop the producers, let the workers empty it and the retry queues, stop the workers",
             RESULTS => "stop the workers, let whoever reads the results empty it",
-            _ => {
-                "stop producers and workers, move its messages away as docs/runbook.md says (\"A queue must be made anew\")"
-            }
+            _ => "stop producers and workers, move its messages away",
         };
         format!(
-            "{empty}; where rabbitmqctl list_queues -p '{virtual_host}' name messages says 0 of it: rabbitmqctl delete_queue -p \
-             '{virtual_host}' '{name}'; then bulkrelease setup"
+            "{empty} (docs/runbook.md, \"A queue must be made anew\", says how); once rabbitmqctl list_queues -p '{virtual_host}' name messages says 0 of it, twice and ten seconds apart: \
+             rabbitmqctl delete_queue -p '{virtual_host}' '{name}'; then bulkrelease setup"
         )
     }
 }
