@@ -126,7 +126,10 @@ fn the_commands_of_the_runbook_are_commands_of_the_program() {
     let quoted = quoted.filter(|words| words.first() == Some(&"bulkrelease"));
     // As they are called in a container, or by their path.
     let blocks = runbook.split("```").skip(1).step_by(2).flat_map(str::lines);
-    let called = blocks.filter_map(|line| line.rsplit_once("/bulkrelease ")).map(|(_, words)| words);
+    let called = blocks.filter_map(|line| {
+        let (_, words) = line.rsplit_once(" /bulkrelease ").or(line.rsplit_once("/bin/bulkrelease "))?;
+        Some(words)
+    });
     let commands =
         quoted.chain(called.map(|words| std::iter::once("bulkrelease").chain(words.split_whitespace()).collect()));
     let commands = commands.filter(|words| words.len() > 1);
