@@ -4,10 +4,11 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 # The dependencies alone, against empty sources: this layer is built again only when they change.
 COPY Cargo.toml Cargo.lock ./
-# The benchmark is named in Cargo.toml, so cargo wants a file of its name; nothing of it is built.
-RUN mkdir src benches \
-    && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs benches/relay.rs \
+# Cargo.toml names tests and benchmarks, so cargo wants files of their names; nothing of them is built.
+RUN mkdir src benches tests \
+    && for file in src/main.rs tests/main.rs benches/pace.rs benches/relay.rs benches/sandbox.rs; \
+        do echo 'fn main() {}' > "$file"; done \
+    && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
 COPY src src
@@ -21,6 +22,6 @@ USER nonroot:nonroot
 # Metrics and health.
 EXPOSE 9464
 # There is no curl in here; the binary asks itself.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/bulkrelease", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/bulkrelease", "healthcheck"]
 ENTRYPOINT ["/bulkrelease"]
 CMD ["worker"]

@@ -6,12 +6,13 @@ mod brokers;
 mod clock;
 mod house;
 
-use crate::support::program::run;
+use crate::support::program::{PATIENCE, Program, run};
 use crate::support::worker::variable;
 use brokers::Case;
 use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use house::{House, codes, examine};
+use tokio::time::{Duration, Instant, sleep};
 
 const AT_A_TIME: usize = 4;
 
@@ -26,6 +27,9 @@ async fn each_wrong_set_up_of_a_broker_is_found_by_its_code_and_nothing_is_inven
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     an_alarm_is_felt(&house).await;
     a_worker_starts_only_where_nothing_goes_lost(&house).await;
+    a_worker_says_at_its_start_that_it_can_t_share_a_quota(&house).await;
+    its_commands_replace_what_is_wrong(&house).await;
+    house.assert_nothing_went_astray();
     house.assert_untouched().await;
 }
 
@@ -65,7 +69,7 @@ async fn an_alarm_is_felt(house: &House) {
 }
 
 async fn a_worker_starts_only_where_nothing_goes_lost(house: &House) {
-    for (virtual_host, words) in [("overflow", "overflow-drops"), ("archive-limit", "delivery-limit-destroys")] {
+    for (virtual_host, words) in [("overflow", "overflow-drops"), ("dead-limit", "delivery-limit-wears-out")] {
         let variables = [
             house.variables(virtual_host),
             vec![variable("BROKER__DECLARE", "false"), variable("OPS__LISTEN", "127.0.0.1:0")],
@@ -74,6 +78,32 @@ async fn a_worker_starts_only_where_nothing_goes_lost(house: &House) {
         let ended = run(&["worker"], &variables, "").await;
         assert_eq!(ended.code, Some(1), "{virtual_host}: {ended:?}");
         assert!(ended.errors.contains("a worker would lose data here") && ended.errors.contains(words), "{ended:?}");
+    }
+}
+
+async fn a_worker_says_at_its_start_that_it_can_t_share_a_quota(house: &House) {
+    let url = house.node.url().replace("amqp://", "amqp://clerk:clerk@") + "mute";
+    let own = vec![variable("BROKER__URL", &url), variable("OPS__LISTEN", "127.0.0.1:0")];
+    let mut worker = Program::start(&["worker"], &[house.variables("mute"), own].concat(), "");
+    let begun = Instant::now();
+    while !["beacons-not-permitted", "takes half of it"].iter().all(|words| worker.errors().contains(words)) {
+        assert!(begun.elapsed() < PATIENCE, "{}", worker.errors());
+        sleep(Duration::from_millis(10)).await;
+    }
+    worker.terminate();
+    assert_eq!(worker.ended(PATIENCE).await.code, Some(0));
+}
+
+/// What it says of queues and exchanges of another kind, as it says it.
+async fn its_commands_replace_what_is_wrong(house: &House) {
+    for name in ["dead-limit", "classic-results", "classic-retry", "alternate"] {
+        let examined = examine(&["--consumer-timeout", "30m"], &house.variables(name)).await;
+        let mend = examined["Findings"][0]["Mend"].as_str().expect("a command").to_owned();
+        let (_, command) = mend.rsplit_once(": ").expect("a command after its condition");
+        house.obey(command.split(';').next().unwrap_or_default()).await;
+        let ended = run(&["setup"], &house.variables(name), "").await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        house.until_codes(name, &[], &[]).await;
     }
 }
 

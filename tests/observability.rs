@@ -11,9 +11,13 @@ mod scene;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use dashboards::Query;
 use expression::{series, shortened};
 use scene::Scene;
+
+use crate::support::program::PATIENCE;
+use crate::support::worker::{Worker, WorkerSettings};
 
 /// A file of the project.
 fn file(name: &str) -> String {
@@ -31,6 +35,7 @@ async fn every_question_of_dashboards_and_rules_has_an_answer_in_a_run_that_has_
     scene.a_key_is_switched_off().await;
     scene.settings_are_read_again().await;
     scene.people_mend_it().await;
+    scene.nothing_has_gone_astray_so_far().await;
     scene.messages_go_astray_in_the_broker().await;
     scene.a_worker_stops_in_the_middle().await;
     scene.promtool_finds_no_fault_with_the_metrics().await;
@@ -65,4 +70,20 @@ async fn every_question_of_dashboards_and_rules_has_an_answer_in_a_run_that_has_
     }
     println!("{:.1?} in all", prometheus.age());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_key_is_seen_to_be_held_before_any_job_comes() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
+    let settings = WorkerSettings::new(&format!("sqlite:{}", folder.path().join("queue").display()), &sandbox, 10.0)
+        .with("ACCOUNTS__DEFAULT__CREDENTIALS", "profile:nobody")
+        .with_variable("HOME", folder.path().to_str().expect("a path in UTF-8"));
+    let mut worker = Worker::start(&settings).await;
+    worker.until("/metrics", 200, "bulkrelease_account_held{account=\"default\"} 1").await;
+    worker.until("/metrics", 200, "bulkrelease_account_problem{account=\"default\",code=\"NoCredential\"} 1").await;
+    worker.until("/readyz", 503, "account default: ").await;
+    assert!(worker.errors().contains("calls are held"), "{}", worker.errors());
+    worker.terminate();
+    assert_eq!(worker.ended(PATIENCE).await.code, Some(0));
 }

@@ -1,6 +1,7 @@
 //! The files that people deploy with hold together: Dockerfile, docker-compose.yml and what they name; Kubernetes manifests
 //! and the systemd unit.
 
+mod dockerfile;
 mod kubernetes;
 mod systemd;
 
@@ -278,31 +279,6 @@ fn prometheus_asks_services_that_exist_at_the_ports_they_listen_on() {
         assert_eq!(pattern, "rules/*.yml");
         assert!(exists("config/prometheus/rules/alerts.yml") && exists("config/prometheus/rules/recording.yml"));
     }
-}
-
-#[test]
-fn the_image_is_built_from_what_is_there_and_runs_without_root() {
-    let dockerfile = read("Dockerfile");
-    let ignored = read(".dockerignore");
-    let instructions = |name: &str| {
-        let name = format!("{name} ");
-        dockerfile.lines().filter_map(move |line| line.strip_prefix(&name).map(str::to_owned)).collect::<Vec<_>>()
-    };
-    for copy in instructions("COPY").iter().filter(|copy| !copy.starts_with("--from=")) {
-        let words: Vec<&str> = copy.split_whitespace().collect();
-        for source in &words[..words.len() - 1] {
-            assert!(exists(source), "the Dockerfile copies {source}, which is not there");
-            assert!(ignored.lines().any(|line| line == format!("!{source}")), ".dockerignore hides {source}");
-        }
-    }
-    for base in instructions("FROM") {
-        let image = base.split_whitespace().next().unwrap();
-        assert!(image.rsplit_once(':').is_some_and(|(_, tag)| tag != "latest"), "{image} is not pinned");
-    }
-    assert!(instructions("FROM").last().unwrap().ends_with(":nonroot"));
-    assert_eq!(instructions("USER").last().unwrap(), "nonroot:nonroot");
-    assert_eq!(instructions("ENTRYPOINT"), ["[\"/bulkrelease\"]"]);
-    assert!(dockerfile.contains("CMD [\"/bulkrelease\", \"healthcheck\"]"));
 }
 
 #[test]

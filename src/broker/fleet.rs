@@ -98,7 +98,8 @@ impl Ends {
                 self.silent = true;
                 tracing::warn!(
                     %error,
-                    "the fleet's beacons don't flow: until they do, this worker keeps to a part of each quota"
+                    "the fleet's beacons don't flow: until they do this worker can't share a quota and keeps to a part of each, half \
+                     if it never heard of others; every other such worker does the same"
                 );
             }
         }

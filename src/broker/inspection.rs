@@ -14,9 +14,9 @@ pub type Arguments = Map<String, Value>;
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Version, queues and exchanges: what a worker should know before it begins.
+    /// Version, queues, exchanges and the rights for beacons: what a worker should know before it begins.
     Brief,
-    /// Rights, alarms and what the management plugin tells as well.
+    /// All rights, alarms and what the management plugin tells as well.
     Whole,
 }
 
@@ -58,6 +58,8 @@ pub struct RabbitMq {
     pub bindings: Vec<Binding>,
     /// Empty where they were not tried.
     pub rights: Vec<Right>,
+    /// Those without which a worker can't share a quota.
+    pub beacon_rights: Vec<Right>,
     pub publishing: Option<Publishing>,
     /// `None` where it was not asked.
     pub management: Option<Result<Management, NoManagement>>,
@@ -133,10 +135,10 @@ impl RightKind {
     }
 }
 
-/// Whether a publication is taken.
+/// Whether the broker reads what is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Publishing {
-    Confirmed,
+    Read,
     /// An alarm holds publishers up.
     Blocked,
     Unknown(String),

@@ -80,12 +80,11 @@ async fn heed_the_doctor(settings: &Settings) -> anyhow::Result<()> {
     let mut losses = Vec::new();
     for finding in doctor::examine_broker(settings, inspection).findings {
         let (code, subject, found, mend) = (finding.code.as_str(), &finding.subject, &finding.found, &finding.mend);
+        let why = finding.code.why();
         match finding.code.severity() {
-            Severity::LosesData => {
-                losses.push(format!("{code}: {subject}: {found}. {} To mend it: {mend}", finding.code.why()));
-            }
+            Severity::LosesData => losses.push(format!("{code}: {subject}: {found}. {why} To mend it: {mend}")),
             Severity::WillFail | Severity::Wasteful => {
-                tracing::warn!(code, subject, found, mend, "see bulkrelease doctor")
+                tracing::warn!(code, subject, found, why, mend, "see bulkrelease doctor")
             }
             Severity::Note => tracing::info!(code, subject, found, mend, "see bulkrelease doctor"),
         }

@@ -146,6 +146,8 @@ codes! {
         "What is published there ends in release.unrouted, where nobody looks for it."
     RightMissing "right-missing" WillFail
         "The broker closes the channel of whoever lacks a right, so the work stops at that point, again and again."
+    BeaconsNotPermitted "beacons-not-permitted" Wasteful
+        "Whoever hears no beacons can't share the quota and takes half of it: one such worker wastes the rest, three exceed it."
     BrokerAlarm "broker-alarm" WillFail
         "While an alarm is on the broker takes no messages: no result is confirmed, so no job is finished."
     ConsumerTimeoutTooShort "consumer-timeout-too-short" WillFail

@@ -47,7 +47,9 @@ pub fn waiting(dead: u64, unrouted: u64, report: &mut Report) {
         report.find(Code::DeadLettersWait, "queue release.dead", format!("{dead} letters wait"), mend);
     }
     if unrouted > 0 {
-        let mend = "mend the binding (bulkrelease setup), then move them to where they belong".to_owned();
+        let mend =
+            "bulkrelease setup mends the binding; then move them as docs/runbook.md says (\"Messages reach no queue\")"
+                .to_owned();
         report.find(Code::UnroutedMessages, "queue release.unrouted", format!("it holds {unrouted} messages"), mend);
     }
 }

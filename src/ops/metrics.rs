@@ -71,8 +71,12 @@ pub struct Metrics {
 impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let seconds =
-            vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+        // 900 is the objective that an alert speaks of.
+        let seconds = vec![
+            0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0,
+        ];
+        // A job may wait in retry queues between its calls, for a day by default.
+        let long = [&seconds[..], &[3600.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0]].concat();
         let sizes = vec![1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 99.0, 100.0];
         let counter = |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
             let series = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -104,7 +108,7 @@ impl Metrics {
             "bulkrelease_critical_seconds",
             "From a job's enqueueing (the message's timestamp, whole seconds; else its arrival) to its confirmed result.",
         );
-        let critical_seconds = Histogram::with_opts(critical.buckets(seconds.clone()))?;
+        let critical_seconds = Histogram::with_opts(critical.buckets(long))?;
         registry.register(Box::new(critical_seconds.clone()))?;
         let spans = counter(
             "bulkrelease_spans_total",

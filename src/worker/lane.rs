@@ -106,7 +106,7 @@ impl Lane {
             max_in_flight_calls: worker.max_in_flight_calls,
             fleet: Some(Rhythm::default()),
         };
-        let mut lane = Self {
+        Self {
             account,
             engine: Engine::new(engine, protection, Box::new(move |attempt| between_retries.before(attempt))),
             pace: Pace::new(pace, me, delays(), Moment::ZERO),
@@ -120,13 +120,20 @@ impl Lane {
             query_at: None,
             batches: BatchSpans::default(),
             lately: Lately::default(),
-        };
-        if let Err(problem) = lane.client.credential() {
-            let evidence = Evidence::own("NoCredential", problem);
-            lane.pace.fail(&Verdict::Account(evidence), Moment::ZERO);
-            lane.held_since = Some(Moment::ZERO);
         }
-        lane
+    }
+
+    /// What is known before any call.
+    pub fn begin(&mut self, metrics: &Metrics) {
+        metrics.begin_account(&self.account);
+        if let Err(problem) = self.client.credential() {
+            let evidence = Evidence::own("NoCredential", problem);
+            let code = evidence.code.clone();
+            self.pace.fail(&Verdict::Account(evidence), Moment::ZERO);
+            self.held_since = Some(Moment::ZERO);
+            let problem = self.held().map(|words| (code.as_deref(), words));
+            AccountChanged { account: &self.account, problem }.emit(metrics);
+        }
     }
 
     /// Spends every permit that is there on the batch whose turn it is.

@@ -133,8 +133,9 @@ impl Worker {
         for (account, of_account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
             let client = Client::new(account.as_str(), of_account, credentials(account))?;
             let (guard, me) = (protection.clone(), me.clone());
-            metrics.begin_account(account);
-            lanes.insert(account.clone(), Lane::new(account.clone(), client, of_account, worker, retry, guard, me));
+            let mut lane = Lane::new(account.clone(), client, of_account, worker, retry, guard, me);
+            lane.begin(&metrics);
+            lanes.insert(account.clone(), lane);
         }
         if lanes.is_empty() {
             return Err(WorkerError::NoAccount);

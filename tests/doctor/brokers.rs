@@ -121,9 +121,15 @@ async fn queues_of_another_kind(house: &House) -> Vec<Case> {
     };
     let without = |argument: &str| retry(10_000).into_iter().filter(|(name, _)| *name != argument).collect::<Vec<_>>();
     let quorum = |deliveries: i64| vec![(kind, text("quorum")), (limit, AMQPValue::LongLongInt(deliveries))];
+    let is_4 = house.is_4();
     let set_ups = [
         ("dead-limit", "release.dead", quorum(20), "delivery-limit-wears-out"),
-        ("archive-limit", "release.archive", quorum(-1), "delivery-limit-destroys"),
+        (
+            "archive-limit",
+            "release.archive",
+            quorum(-1),
+            if is_4 { "queue-differs" } else { "delivery-limit-destroys" },
+        ),
         ("overflow", "release.retry.10s", without(overflow), "overflow-drops"),
         ("strategy", "release.retry.10s", without(strategy), "dead-letter-strategy-drops"),
         ("target", "release.retry.10s", without(target), "dead-letter-exchange-differs"),
@@ -197,14 +203,30 @@ async fn others(house: &House) -> Vec<Case> {
     declared(house, "rights").await;
     house.ask(Method::PUT, "users/clerk", json!({"password": "clerk", "tags": "monitoring"})).await;
     house.permit("rights", "clerk", "^(?!release\\.retry$).*").await;
-    let clerk = house.node.url().replace("amqp://", "amqp://clerk:clerk@") + "rights";
+    let clerk = |virtual_host: &str| house.node.url().replace("amqp://", "amqp://clerk:clerk@") + virtual_host;
+    // Each of the rights that beacons need, taken away alone.
+    let everything = ".*";
+    for (name, configure, write, read) in [
+        ("mute", everything, "^(?!release\\.fleet$).*", everything),
+        ("deaf", everything, everything, "^(?!release\\.fleet$).*"),
+        ("without-queue", "^(?!release\\.fleet\\.).*", everything, everything),
+    ] {
+        declared(house, name).await;
+        let rights = json!({"configure": configure, "write": write, "read": read});
+        house.ask(Method::PUT, &format!("permissions/{name}/clerk"), rights).await;
+    }
+    let beacons = |name| Case::new(name, &["beacons-not-permitted"]).with("BROKER__URL", &clerk(name)).seen_by_amqp();
     vec![
+        beacons("mute"),
+        beacons("deaf"),
+        beacons("without-queue"),
+        beacons("without-queue").with("BROKER__DECLARE", "false"),
         Case::new("alternate", &["alternate-exchange-missing"]).seen_by_amqp(),
         Case::new("binding", &["binding-missing"]),
         Case::new("unrouted", &["unrouted-messages"]).seen_by_amqp(),
         Case::new("letters", &["dead-letters-wait"]).is("sound"),
         Case::new("jobs", &["no-worker-consumes"]).is("sound"),
-        Case::new("rights", &["right-missing"]).with("BROKER__URL", &clerk).seen_by_amqp(),
+        Case::new("rights", &["right-missing"]).with("BROKER__URL", &clerk("rights")).seen_by_amqp(),
     ]
 }
 

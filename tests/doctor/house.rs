@@ -100,6 +100,32 @@ impl House {
         }
     }
 
+    /// Whether its node is one of RabbitMQ 4, to which a delivery limit below zero is none.
+    pub fn is_4(&self) -> bool {
+        self.node.control(&["version"]).trim().starts_with('4')
+    }
+
+    /// Runs a command as the doctor gives it.
+    pub async fn obey(&self, command: &str) {
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+        match words.split_first().expect("a command") {
+            (&"rabbitmqctl", arguments) => drop(self.node.control(arguments)),
+            (&"curl", ["-u", "USER", "-X", "DELETE", url]) => {
+                let path = url.strip_prefix(&format!("{}/api/", self.management)).expect("the plugin's address");
+                self.ask(Method::DELETE, path, json!({})).await;
+            }
+            _ => panic!("{command}"),
+        }
+    }
+
+    /// Nobody who is woken by messages that reach no queue was woken for the doctor, nor for a worker.
+    pub fn assert_nothing_went_astray(&self) {
+        let counted = self.node.control(&["eval", "rabbit_global_counters:overview()."]);
+        let told = counted.split("messages_unroutable_").skip(1).filter_map(|rest| rest.split([',', '}']).next());
+        let counts: Vec<&str> = told.collect();
+        assert!(counts.len() >= 2 && counts.iter().all(|count| count.ends_with("_total => 0")), "{counts:?}");
+    }
+
     /// No call to release was made, and the healthy broker is as empty as it was.
     pub async fn assert_untouched(&self) {
         assert_eq!(self.sandbox.counts().calls, 0);

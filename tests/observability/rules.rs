@@ -123,7 +123,16 @@ fn every_section_of_the_runbook_says_what_it_means_what_to_look_at_and_what_to_d
 fn the_commands_of_the_runbook_are_commands_of_the_program() {
     let runbook = file("docs/runbook.md");
     let quoted = runbook.split('`').skip(1).step_by(2).map(|quoted| quoted.split_whitespace().collect::<Vec<_>>());
-    let commands = quoted.filter(|words| words.first() == Some(&"bulkrelease") && words.len() > 1);
+    let quoted = quoted.filter(|words| words.first() == Some(&"bulkrelease"));
+    // As they are called in a container, or by their path.
+    let blocks = runbook.split("```").skip(1).step_by(2).flat_map(str::lines);
+    let called = blocks.filter_map(|line| {
+        let (_, words) = line.rsplit_once(" /bulkrelease ").or(line.rsplit_once("/bin/bulkrelease "))?;
+        Some(words)
+    });
+    let commands =
+        quoted.chain(called.map(|words| std::iter::once("bulkrelease").chain(words.split_whitespace()).collect()));
+    let commands = commands.filter(|words| words.len() > 1);
     let mut count = 0;
     for words in commands {
         let words = words.iter().map(|word| if *word == "FINGERPRINT" { "1f0c3a9be2d1" } else { word });

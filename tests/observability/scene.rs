@@ -27,7 +27,7 @@ use crate::support::program::{self, Program};
 use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{Configuration, Node, free_ports};
 use crate::support::subscriber::{PATIENCE, delivery, enqueue};
-use crate::support::worker::{Worker, WorkerSettings};
+use crate::support::worker::{Worker, WorkerSettings, variable};
 
 /// What both workers together keep to, or each alone: more than the run needs is made to wait by the states themselves.
 const CALLS_PER_SECOND: f64 = 40.0;
@@ -215,6 +215,19 @@ impl Scene {
         looking.close(PATIENCE).await;
     }
 
+    /// Workers came and went, alone and together, and somebody has asked the doctor.
+    pub async fn nothing_has_gone_astray_so_far(&self) {
+        let management = variable("BROKER__MANAGEMENT_URL", &format!("http://{}", self.management));
+        let variables = [self.settings[0].variables(), &[management]].concat();
+        let examined = program::run(&["doctor"], &variables, "").await;
+        assert!(examined.output.contains("what is published is read"), "{}", examined.output);
+        for series in ["returned", "dropped"] {
+            self.prometheus.until(&format!("sum(rabbitmq_global_messages_unroutable_{series}_total) == 0")).await;
+        }
+        let fired = self.prometheus.history("ALERTS{alertname=\"RabbitMQUnroutable\"}").await;
+        assert!(fired.is_empty(), "{fired:?}");
+    }
+
     /// Rejected, too many, delivered too often; published to nowhere, with and without a word.
     pub async fn messages_go_astray_in_the_broker(&self) {
         let connection = Connection::connect(self.node.url().trim_end_matches('/'), ConnectionProperties::default())
@@ -295,8 +308,9 @@ impl Scene {
     pub async fn the_broker_is_full(&mut self) {
         self.node.control(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
         self.node.control(&["set_disk_free_limit", "1000000GB"]);
-        self.prometheus.until("rabbitmq_alarms_memory_used_watermark == 1").await;
-        self.prometheus.until("rabbitmq_alarms_free_disk_space_watermark == 1").await;
+        for alarm in ["memory_used", "free_disk_space"] {
+            self.prometheus.until_ever(&format!("rabbitmq_alarms_{alarm}_watermark == 1")).await;
+        }
         self.prometheus.until_alert("RabbitMQAlarm").await;
         self.node.kill();
         self.prometheus.until_alert("RabbitMQAbsent").await;

@@ -79,13 +79,22 @@ fn ports_paths_and_times_agree_with_the_settings() {
     assert_eq!(container["ports"][0]["containerPort"].as_u64(), Some(port));
     let annotations = &manifest("deployment.yaml")["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations["prometheus.io/port"].as_str(), Some(port.to_string().as_str()));
-    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+    for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
         assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some(path));
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"]);
     }
+    // A worker whose broker answers slowly is not killed for it.
+    let starting = &container["startupProbe"];
+    let within = starting["periodSeconds"].as_u64().zip(starting["failureThreshold"].as_u64());
+    assert!(within.is_some_and(|(period, failures)| period * failures >= 120), "{starting:?}");
     let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("seconds");
     assert!(grace > settings.worker.drain_deadline.as_secs(), "{grace} s");
     let mount = container["volumeMounts"][0]["mountPath"].as_str().expect("a path");
+    // The root file system is read-only, and a replay writes its plan to where it is called.
+    let plans = container["workingDir"].as_str();
+    assert_eq!(container["volumeMounts"][1]["mountPath"].as_str(), plans);
+    assert_eq!(container["volumeMounts"][1]["name"], pod["volumes"][1]["name"]);
+    assert!(pod["volumes"][1]["emptyDir"].is_mapping());
     let named = container["env"].as_sequence().expect("variables").iter().find(|v| v["name"] == "BULKRELEASE_CONFIG");
     assert_eq!(named.expect("it")["value"].as_str(), Some(format!("{mount}/bulkrelease.toml").as_str()));
 }

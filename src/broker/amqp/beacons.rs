@@ -1,25 +1,28 @@
 //! The fleet's beacons: a fanout exchange, and for each worker a queue that goes with its connection. On a connection of
-//! their own, so that they delay no job, and none that waits for confirms.
+//! their own, so that they delay no job, and none that waits for confirms. Nothing is published before there is a queue that
+//! takes it: the broker counts what reaches none, and somebody is woken for that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueBindOptions,
-    QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::ANSWER_TIMEOUT;
 use super::connection::{Server, close};
 use super::reconnect::Backoff;
+use super::{ANSWER_TIMEOUT, topology};
 use crate::broker::BrokerError;
 use crate::broker::fleet::{EXPIRY, Ends, Heard};
 use crate::contract::FLEET;
 
+/// The exchange that stands as long as the queue of any worker is bound to it. Nothing is published there.
+const PRESENT: &str = "release.fleet.present";
 /// Beacons that a queue holds; the oldest give way.
 const LENGTH: u32 = 1000;
 /// Beacons that a frozen worker finds in its buffers when it thaws, at most.
@@ -35,7 +38,7 @@ pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
     // Whoever comes back may find that the others have not yet.
     let mut comes = true;
     loop {
-        let lost = match open(&server, &ends, &newest).await {
+        let lost = match open(&server, &ends).await {
             None => return,
             Some(Err(error)) => error,
             Some(Ok(mut place)) => {
@@ -61,10 +64,10 @@ pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
 }
 
 /// `None`: the worker has left meanwhile.
-async fn open(server: &Server, ends: &Ends, beacon: &[u8]) -> Option<Result<Place, BrokerError>> {
+async fn open(server: &Server, ends: &Ends) -> Option<Result<Place, BrokerError>> {
     tokio::select! {
         () = ends.left() => None,
-        place = Place::open(server, beacon) => Some(place),
+        place = Place::open(server) => Some(place),
     }
 }
 
@@ -78,10 +81,10 @@ struct Place {
 }
 
 impl Place {
-    async fn open(server: &Server, beacon: &[u8]) -> Result<Self, BrokerError> {
+    async fn open(server: &Server) -> Result<Self, BrokerError> {
         let connection = server.open_ready("beacons").await?;
         let listening = async {
-            let nobody_else = is_unheard(&connection, beacon).await?;
+            let nobody_else = is_empty(&connection).await?;
             let channel = connection.create_channel().await?;
             let consumer = listen(&channel).await?;
             Ok((channel, consumer, nobody_else))
@@ -135,15 +138,15 @@ impl Place {
     }
 }
 
-/// Whether a beacon reaches nobody at all: no place in the fleet is taken.
-async fn is_unheard(connection: &Connection, beacon: &[u8]) -> lapin::Result<bool> {
+/// Whether no place in the fleet is taken.
+async fn is_empty(connection: &Connection) -> lapin::Result<bool> {
     let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let properties = BasicProperties::default();
-    let confirmed = channel.basic_publish(FLEET.into(), "".into(), options, beacon, properties).await?.await?;
-    channel.close(200, "OK".into()).await?;
-    Ok(matches!(confirmed, Confirmation::Ack(Some(_))))
+    let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    match channel.exchange_declare(PRESENT.into(), ExchangeKind::Fanout, options, FieldTable::default()).await {
+        Ok(()) => channel.close(200, "OK".into()).await.map(|()| false),
+        Err(error) if topology::is_missing(&error) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// A queue for whoever listens on this channel, and for nobody else.
@@ -156,8 +159,12 @@ async fn listen(channel: &Channel) -> lapin::Result<Consumer> {
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LENGTH.into()));
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.as_str().into(), options, arguments).await?;
-    let bound = QueueBindOptions::default();
-    channel.queue_bind(queue.as_str().into(), FLEET.into(), "".into(), bound, FieldTable::default()).await?;
+    let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(PRESENT.into(), ExchangeKind::Fanout, options, FieldTable::default()).await?;
+    for exchange in [PRESENT, FLEET] {
+        let bound = QueueBindOptions::default();
+        channel.queue_bind(queue.as_str().into(), exchange.into(), "".into(), bound, FieldTable::default()).await?;
+    }
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await

@@ -7,7 +7,7 @@ use lapin::{Connection, Error, ErrorKind, ExchangeKind};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::attempt::{publishing, rights};
+use super::attempt::attempt;
 use super::connection::{Server, close};
 use super::topology::{self, Argument, Entity};
 use super::{ANSWER_TIMEOUT, management, passive_declare};
@@ -19,6 +19,7 @@ use crate::config::BrokerSettings;
 
 /// AMQP's own numbers.
 pub(super) const ACCESS_REFUSED: u16 = 403;
+pub(super) const NOT_FOUND: u16 = 404;
 pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// Asks the server.
@@ -32,13 +33,15 @@ pub(crate) async fn inspect(
     let unanswered = BrokerError::TimedOut(ANSWER_TIMEOUT);
     let inspection = timeout(ANSWER_TIMEOUT, standing(&server, &connection)).await;
     let inspection = inspection.unwrap_or_else(|_| Err(lost(&server, &unanswered)));
-    let whole = extent == Extent::Whole && inspection.is_ok();
-    let tried = if whole { Some((rights(&connection).await, publishing(&connection).await)) } else { None };
+    let tried = if inspection.is_ok() { Some(attempt(&connection, extent).await) } else { None };
     close(&connection).await;
     let mut inspection = inspection?;
-    if let Some((rights, publishing)) = tried {
-        inspection.rights.extend(rights);
-        inspection.publishing = Some(publishing);
+    if let Some(tried) = tried {
+        inspection.rights.extend(tried.rights);
+        inspection.beacon_rights = tried.beacon_rights;
+        inspection.publishing = Some(tried.publishing);
+    }
+    if extent == Extent::Whole {
         inspection.management = Some(management::ask(&server, settings, &inspection).await);
     }
     Ok(inspection)

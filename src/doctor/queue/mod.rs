@@ -14,8 +14,6 @@ use crate::config::Settings;
 
 /// Nobody looks at a queue so often.
 const ENOUGH_DELIVERIES: i64 = 1_000_000;
-/// What RabbitMQ 4 allows where nobody says how many.
-const DEFAULT_DELIVERY_LIMIT: i64 = 20;
 
 /// What all queues of a server share.
 pub struct Server<'a> {
@@ -77,10 +75,8 @@ fn arguments(queue: &StandingQueue, managed: Option<&ManagedQueue>) -> Option<Ar
 
 /// Whether type and durability are such that the rest can be judged.
 fn kind(known: &Known<'_>, queue: &StandingQueue, subject: &str, report: &mut Report) -> bool {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("classic").to_owned();
-    let wanted = text(queue.wanted.get("x-queue-type"));
-    let told = known.managed.and_then(|managed| managed.kind.clone());
-    let found = told.unwrap_or_else(|| text(known.arguments.get("x-queue-type")));
+    let wanted = queue.wanted.get("x-queue-type").and_then(Value::as_str).unwrap_or("classic");
+    let found = known.kind();
     if found != wanted {
         let code = match queue.queue {
             Queue::Retry { .. } => Code::RetryQueueClassic,
@@ -100,15 +96,11 @@ fn delivery_limit(known: &Known<'_>, queue: &StandingQueue, server: &Server<'_>,
     if queue.wanted.get("x-queue-type").and_then(Value::as_str) != Some("quorum") {
         return;
     }
-    let is_4 = server.version.is_none_or(|version| version >= (4, 0));
-    let set = known.least("x-delivery-limit", "delivery-limit");
-    let (limit, by_policy) = match set {
-        Some(Effective { value, by_policy }) => (value, by_policy),
-        None if is_4 => (DEFAULT_DELIVERY_LIMIT, false),
-        None => return,
-    };
+    let is_4 = server.version.map(|version| version >= (4, 0));
+    let set = known.delivery_limit(is_4);
+    let Some(Effective { value: limit, by_policy }) = set else { return };
     let mend = known.mend(by_policy, "delivery-limit");
-    if limit < 0 && (server.version.is_none() || !is_4) {
+    if limit < 0 && is_4 != Some(true) {
         report.find(Code::DeliveryLimitDestroys, subject, format!("its delivery limit is {limit}"), mend);
     } else if limit >= 0 {
         let max_deliveries = server.settings.worker.max_deliveries;
@@ -124,13 +116,13 @@ fn delivery_limit(known: &Known<'_>, queue: &StandingQueue, server: &Server<'_>,
 
 /// Where what leaves the queue by itself goes, and whether it gets there.
 fn dead_lettering(known: &Known<'_>, wanted: &Arguments, subject: &str, report: &mut Report) {
-    for (argument, policy, code) in [
-        ("x-overflow", "overflow", Code::OverflowDrops),
-        ("x-dead-letter-strategy", "dead-letter-strategy", Code::DeadLetterStrategyDrops),
-        ("x-dead-letter-exchange", "dead-letter-exchange", Code::DeadLetterExchangeDiffers),
+    let text = |argument, policy| (argument, policy, known.text(argument, policy));
+    for ((argument, policy, found), code) in [
+        (("x-overflow", "overflow", known.overflow()), Code::OverflowDrops),
+        (text("x-dead-letter-strategy", "dead-letter-strategy"), Code::DeadLetterStrategyDrops),
+        (text("x-dead-letter-exchange", "dead-letter-exchange"), Code::DeadLetterExchangeDiffers),
     ] {
         let Some(wanted) = wanted.get(argument).and_then(Value::as_str) else { continue };
-        let found = known.text(argument, policy);
         let value = found.as_ref().map(|found| found.value.as_str());
         if value != Some(wanted) {
             let by_policy = found.as_ref().is_some_and(|found| found.by_policy);
@@ -168,7 +160,7 @@ fn vanishing(known: &Known<'_>, wanted: &Arguments, subject: &str, report: &mut 
         [("x-max-length", "max-length", "messages"), ("x-max-length-bytes", "max-length-bytes", "bytes")]
     {
         let Some(limit) = known.least(argument, policy) else { continue };
-        let overflow = known.text("x-overflow", "overflow").map_or("drop-head".to_owned(), |found| found.value);
+        let overflow = known.overflow().map_or("drop-head".to_owned(), |found| found.value);
         let code = if overflow == "drop-head" { Code::LengthLimitDrops } else { Code::LengthLimitBlocks };
         // A finding of the queue that should refuse says it all.
         if code == Code::LengthLimitDrops

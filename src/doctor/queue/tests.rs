@@ -67,6 +67,12 @@ fn arguments_and_policies_are_judged_as_rabbitmq_joins_them() {
             (4, 0),
             &["delivery-limit-wears-out"],
         ),
+        // To RabbitMQ 4 none is less than any limit, whichever of the two says it.
+        (dead(), "x-delivery-limit", json!(20), json!({"delivery-limit": -1}), (4, 1), &["delivery-limit-wears-out"]),
+        (dead(), "x-delivery-limit", json!(-1), json!({"delivery-limit": 20}), (4, 1), &["delivery-limit-wears-out"]),
+        (dead(), "x-delivery-limit", json!(-1), json!({"delivery-limit": -1}), (4, 1), &[]),
+        (dead(), "x-delivery-limit", unset.clone(), json!({"delivery-limit": -1}), (4, 1), &[]),
+        (dead(), "", unset.clone(), json!({"delivery-limit": -1}), (3, 13), &["delivery-limit-destroys"]),
         (jobs(), "", unset.clone(), json!({"delivery-limit": 50}), (3, 10), &["jobs-delivery-limit-low"]),
         (jobs(), "", unset.clone(), json!({"delivery-limit": 51}), (3, 10), &[]),
         (jobs(), "", unset.clone(), json!({"consumer-timeout": 60_000}), (3, 12), &["consumer-timeout-too-short"]),
@@ -74,6 +80,8 @@ fn arguments_and_policies_are_judged_as_rabbitmq_joins_them() {
         (jobs(), "x-single-active-consumer", json!(true), json!({}), (3, 10), &["single-active-consumer"]),
         (retry(), "x-overflow", unset.clone(), json!({"overflow": "reject-publish"}), (3, 10), &[]),
         (retry(), "x-overflow", unset.clone(), json!({"max-length": 9}), (3, 10), &["overflow-drops"]),
+        (retry(), "", unset.clone(), json!({"overflow": "drop-head"}), (3, 10), &["overflow-drops"]),
+        (retry(), "", unset.clone(), json!({"dead-letter-strategy": "at-most-once"}), (3, 10), &[]),
         (retry(), "", unset.clone(), json!({"max-length": 9}), (3, 10), &["length-limit-blocks"]),
         (retry(), "", unset.clone(), json!({"message-ttl": 9}), (3, 10), &["retry-delay-differs"]),
         (retry(), "", unset.clone(), json!({"message-ttl": 20_000}), (3, 10), &[]),
@@ -99,6 +107,20 @@ fn arguments_and_policies_are_judged_as_rabbitmq_joins_them() {
         let managed = managed(arguments, policies);
         assert_eq!(judged(queue, Standing::AsWanted, Some(&managed), Some(version)), expected, "{name}");
     }
+}
+
+#[test]
+fn of_a_server_whose_version_nobody_knows_a_limit_is_read_as_the_worst_of_them_would() {
+    let limited = |limit: Value| {
+        let mut arguments = object(json!({"x-queue-type": "quorum"}));
+        if !limit.is_null() {
+            arguments.insert("x-delivery-limit".to_owned(), limit);
+        }
+        judged(plain(Queue::Dead, 1_000_000_000), Standing::AsWanted, Some(&managed(arguments, json!({}))), None)
+    };
+    assert_eq!(limited(Value::Null), ["delivery-limit-wears-out"]);
+    assert_eq!(limited(json!(-1)), ["delivery-limit-destroys"]);
+    assert!(limited(json!(1_000_000_000)).is_empty());
 }
 
 #[test]

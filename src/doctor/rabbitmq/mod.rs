@@ -1,11 +1,15 @@
 //! A RabbitMQ server as a whole: its version, rights, alarms and nodes, and what each of its exchanges and queues is.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::queue::{self, Server};
 use super::{Code, Facts, Report, file};
 use crate::broker::Queue;
 use crate::broker::inspection::{
     Difference, Management, NoInspection, Publishing, RabbitMq, RightKind, Standing, StandingExchange,
 };
+use crate::config::{CallsPerSecond, Settings};
+use crate::contract::FLEET;
 
 /// The first with dead-lettering at least once, and TTLs in quorum queues.
 const OLDEST_VERSION: (u32, u32) = (3, 10);
@@ -72,6 +76,7 @@ pub fn judge(inspection: &RabbitMq, facts: &Facts<'_>, report: &mut Report) {
         bindings(inspection, told, report);
     }
     rights(inspection, facts.settings.broker.declare, report);
+    beacons(inspection, facts.settings, report);
     alarms(inspection, told, report);
     depths(inspection, report);
 }
@@ -116,13 +121,7 @@ fn judge_exchange(
 ) {
     let name = &exchange.name;
     let subject = format!("exchange {name}");
-    // rabbitmqctl can't delete one.
-    let mend = || {
-        let vhost = &inspection.virtual_host;
-        format!(
-            "when no worker runs: rabbitmqadmin --vhost '{vhost}' delete exchange name={name}; then bulkrelease setup"
-        )
-    };
+    let mend = || replace_exchange(name, inspection, told);
     let difference = match &exchange.standing {
         Standing::Differs(difference) => Some(difference),
         _ => None,
@@ -147,6 +146,16 @@ fn judge_exchange(
         let found = format!("it is a {} exchange, durable: {}", managed.kind, managed.durable);
         report.find(Code::ExchangeDiffers, &subject, found, mend());
     }
+}
+
+/// rabbitmqctl can't delete an exchange, and rabbitmqadmin says it otherwise from version to version.
+fn replace_exchange(name: &str, inspection: &RabbitMq, told: Option<&Management>) -> String {
+    let management = told.map_or("http://HOST:15672", |told| told.url.trim_end_matches('/'));
+    let virtual_host = utf8_percent_encode(&inspection.virtual_host, NON_ALPHANUMERIC);
+    format!(
+        "while neither producers nor workers run: curl -u USER -X DELETE '{management}/api/exchanges/{virtual_host}/{name}'; then \
+         bulkrelease setup"
+    )
 }
 
 /// What nobody could tell of things that exist.
@@ -198,16 +207,47 @@ fn rights(inspection: &RabbitMq, declare: bool, report: &mut Report) {
         }
     }
     if !lacking.is_empty() {
-        let (vhost, user) = (&inspection.virtual_host, &inspection.user);
         let found = format!("it has no right to {}", lacking.join(", "));
+        let permit = permit(inspection, declare);
         let mend = if lacking.iter().all(|what| what.starts_with("configure ")) {
-            format!("set broker.declare to false, or rabbitmqctl set_permissions -p '{vhost}' {user} '^release\\.' ...")
+            format!("set broker.declare to false, or {permit}")
         } else {
-            format!(
-                "rabbitmqctl set_permissions -p '{vhost}' {user} '^release\\.' '^(release\\.|amq\\.default)' '^release\\.'"
-            )
+            permit
         };
-        report.find(Code::RightMissing, format!("user {user}"), found, mend);
+        report.find(Code::RightMissing, format!("user {}", inspection.user), found, mend);
+    }
+}
+
+/// What a worker needs, and no more.
+fn permit(inspection: &RabbitMq, declare: bool) -> String {
+    let RabbitMq { virtual_host, user, .. } = inspection;
+    let configure = if declare { "^release\\." } else { "^release\\.(fleet|watch)\\." };
+    format!(
+        "rabbitmqctl set_permissions -p '{virtual_host}' '{user}' '{configure}' '^(release\\.|amq\\.default$)' '^release\\.' \
+         (it replaces what list_user_permissions shows)"
+    )
+}
+
+/// Where there is a quota to share.
+fn beacons(inspection: &RabbitMq, settings: &Settings, report: &mut Report) {
+    let mut accounts = settings.accounts.values();
+    let missing = inspection.exchanges.iter().any(|e| e.name == FLEET && e.standing == Standing::Missing);
+    if missing || !accounts.any(|a| a.endpoint.is_some() && a.calls_per_second != CallsPerSecond::Unlimited) {
+        return;
+    }
+    let mut lacking = Vec::new();
+    for right in &inspection.beacon_rights {
+        let what = format!("{} {}", right.kind.as_str(), right.entity);
+        match &right.held {
+            Ok(true) => {}
+            Ok(false) => lacking.push(what),
+            Err(reason) => report.miss(format!("the right to {what}"), reason, Some("rabbitmqctl list_permissions")),
+        }
+    }
+    if !lacking.is_empty() {
+        let found = format!("it has no right to {}", lacking.join(", "));
+        let mend = permit(inspection, settings.broker.declare);
+        report.find(Code::BeaconsNotPermitted, format!("user {}", inspection.user), found, mend);
     }
 }
 
@@ -247,10 +287,10 @@ fn alarms(inspection: &RabbitMq, told: Option<&Management>, report: &mut Report)
             report.find(Code::BrokerAlarm, format!("broker {}", inspection.address), found, mend);
         }
         Some(Publishing::Unknown(reason)) if nodes.is_none() => {
-            let because = format!("a message to nowhere could not be published: {reason}");
+            let because = format!("nothing could be published: {reason}");
             report.miss("the broker's alarms", because, Some("rabbitmq-diagnostics alarms"));
         }
-        Some(Publishing::Confirmed) => report.check("alarms: none, a message to nowhere is confirmed"),
+        Some(Publishing::Read) => report.check("alarms: none, what is published is read"),
         _ => {}
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::broker::inspection::{Inspection, ManagedQueue, NoManagement, Node, Right, StandingQueue};
-use crate::config::{BrokerSettings, Settings};
+use crate::config::{AccountSettings, BrokerSettings};
+use crate::contract::AccountName;
 use crate::doctor::{Soundness, examine_broker};
 
 fn queue(queue: Queue, standing: Standing) -> StandingQueue {
@@ -14,7 +15,7 @@ fn healthy() -> RabbitMq {
         user: "guest".to_owned(),
         virtual_host: "/".to_owned(),
         version: Some("4.0.5".to_owned()),
-        publishing: Some(Publishing::Confirmed),
+        publishing: Some(Publishing::Read),
         ..RabbitMq::default()
     }
 }
@@ -93,6 +94,36 @@ fn a_right_to_configure_is_missed_only_where_it_is_used() {
     let write = report(lacking(vec![right(RightKind::Write, "release.retry")]), false);
     assert_eq!(write.findings.len(), 1);
     assert!(write.findings[0].found.contains("write release.retry"), "{write:?}");
+}
+
+#[test]
+fn rights_for_beacons_are_missed_only_where_there_is_a_quota_to_share() {
+    let lacking = || {
+        let right = |kind, entity: &str, held| Right { kind, entity: entity.to_owned(), held };
+        let beacon_rights = vec![
+            right(RightKind::Configure, "release.fleet.*", Ok(true)),
+            right(RightKind::Read, "release.fleet", Ok(false)),
+            right(RightKind::Write, "release.fleet", Ok(false)),
+        ];
+        RabbitMq { beacon_rights, ..healthy() }
+    };
+    for (quota, found) in [(CallsPerSecond::Limited(3.0), 1), (CallsPerSecond::Auto, 1), (CallsPerSecond::Unlimited, 0)]
+    {
+        let account = AccountSettings {
+            endpoint: Some("host".to_owned()),
+            calls_per_second: quota,
+            ..AccountSettings::default()
+        };
+        let accounts = [(AccountName::default(), account)].into();
+        let settings = Settings { accounts, ..Settings::default() };
+        let findings = examine_broker(&settings, Ok(Inspection::RabbitMq(Box::new(lacking())))).findings;
+        assert_eq!(findings.len(), found, "{quota:?}: {findings:?}");
+        for finding in findings {
+            assert_eq!(finding.code.as_str(), "beacons-not-permitted");
+            assert_eq!(finding.found, "it has no right to read release.fleet, write release.fleet");
+            assert!(finding.mend.contains("set_permissions -p '/' 'guest'"), "{finding:?}");
+        }
+    }
 }
 
 #[test]

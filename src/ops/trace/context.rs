@@ -9,6 +9,12 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 use crate::contract::header;
 
+/// What W3C asks of whoever hands a `tracestate` on: so many bytes, so many members, and whole ones. Where it is too much the
+/// long ones go first, then the last ones.
+const STATE_BYTES: usize = 512;
+const STATE_MEMBERS: usize = 32;
+const LONG_MEMBER: usize = 128;
+
 /// Names to values, as a message carries them.
 pub type Headers = BTreeMap<String, String>;
 
@@ -17,7 +23,9 @@ pub(super) fn read(headers: &Headers) -> Context {
     let nothing = Context::new();
     match headers.get(header::TRACEPARENT) {
         Some(text) if is_traceparent(text) => {
-            TraceContextPropagator::new().extract_with_context(&nothing, &Reader(headers))
+            let state = headers.get(header::TRACESTATE).map(|text| bounded_state(text));
+            let reader = Reader { parent: text, state: state.as_deref() };
+            TraceContextPropagator::new().extract_with_context(&nothing, &reader)
         }
         _ => nothing,
     }
@@ -47,15 +55,37 @@ fn is_traceparent(text: &str) -> bool {
     lengths.eq([2, 32, 16, 2]) && fields.bytes().all(hex) && (more.is_empty() || (more.starts_with('-') && !known))
 }
 
-struct Reader<'a>(&'a Headers);
+/// As much of a `tracestate` as may be handed on.
+fn bounded_state(text: &str) -> String {
+    let members = || text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty());
+    let joined = |members: &[&str]| members.iter().map(|member| member.len() + 1).sum::<usize>().saturating_sub(1);
+    let mut kept: Vec<&str> = members().collect();
+    if joined(&kept) > STATE_BYTES {
+        kept.retain(|member| member.len() <= LONG_MEMBER);
+    }
+    kept.truncate(STATE_MEMBERS);
+    while joined(&kept) > STATE_BYTES {
+        kept.pop();
+    }
+    kept.join(",")
+}
+
+struct Reader<'a> {
+    parent: &'a str,
+    state: Option<&'a str>,
+}
 
 impl Extractor for Reader<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        match key {
+            header::TRACEPARENT => Some(self.parent),
+            header::TRACESTATE => self.state,
+            _ => None,
+        }
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+        header::TRACE_CONTEXT.to_vec()
     }
 }
 
@@ -146,6 +176,33 @@ mod tests {
         for text in ["", "novalue", "UPPER=1", "=1", ",,,", "\u{0}=\u{0}", "a=é"] {
             let context = read(&headers(&format!("00-{TRACE}-{SPAN}-01"), text));
             assert_eq!(context.span().span_context().trace_id().to_string(), TRACE, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tracestate_is_handed_on_in_whole_members_and_never_beyond_512_bytes() {
+        let handed_on = |text: &str| {
+            let context = read(&headers(&format!("00-{TRACE}-{SPAN}-01"), text));
+            context.span().span_context().trace_state().header()
+        };
+        let member = |name: char, length: usize| format!("{name}={}", "v".repeat(length - 2));
+        let (long, short, full) = (member('l', 129), member('s', 128), "abcd".chars().map(|name| member(name, 127)));
+        let full = full.collect::<Vec<_>>().join(",");
+        assert_eq!(full.len(), 511);
+        let many = (0..40).map(|number| format!("m{number}=1")).collect::<Vec<_>>();
+        let cases = [
+            ("a=1, b=2 ,,\tc=3".to_owned(), "a=1,b=2,c=3".to_owned()),
+            (full.clone(), full.clone()),
+            // The long one goes, wherever it stands; without need it stays.
+            (format!("{long},{full}"), full.clone()),
+            (format!("{long},a=1"), format!("{long},a=1")),
+            // Then the last ones.
+            (format!("{full},{short},z=1"), full.clone()),
+            (many.join(","), many[..32].join(",")),
+            (member('x', 600), String::new()),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(handed_on(&text), expected, "{text}");
         }
     }
 
