@@ -28,7 +28,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 /// How many consumers a look takes, at most.
 const PAGES: u64 = 32;
-const SMALLEST_PAGE: u64 = 100;
+/// Small, because a letter may have megabytes.
+const SMALLEST_PAGE: u64 = 10;
 /// How long the messages may take to be back in their queue.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(50);
 
