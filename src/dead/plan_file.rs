@@ -100,8 +100,14 @@ impl PlanFile {
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
+    /// Whether a new one can be written here, before anybody waits for what is to stand in it.
+    pub fn check_place(path: &Path) -> Result<(), PlanFileError> {
+        Self::refuse_existing(path)?;
+        WholeFile::begin(path).map(drop).map_err(|problem| PlanFileError::Io { path: path.to_owned(), problem })
+    }
+
     /// An error if a plan is there already, which says whether somebody works on it.
-    pub fn refuse_existing(path: &Path) -> Result<(), PlanFileError> {
+    fn refuse_existing(path: &Path) -> Result<(), PlanFileError> {
         match File::open(path) {
             Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
             Err(problem) => Err(PlanFileError::Io { path: path.to_owned(), problem }),

@@ -204,6 +204,8 @@ pub async fn a_repeated_replay_is_refused_while_the_first_is_unfinished(house: H
         .refused(&["replay", "--resume", other.to_str().expect("a path in UTF-8")], "", &["the plan is for other-"])
         .await;
     house.refused(&["replay", "--resume", "/no/such/plan"], "", &["there is no plan /no/such/plan"]).await;
+    let nowhere = ["replay", "--all", "--yes", "--plan", "/no/such/folder/a.plan"];
+    house.refused(&nowhere, "", &["--plan FILE names another place", "/no/such/folder/a.plan"]).await;
     house.refused(&["replay", "--resume", plan, "--all"], "", &["cannot be used with"]).await;
 }
 

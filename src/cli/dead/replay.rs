@@ -15,7 +15,7 @@ use crate::broker::{Broker, Queue};
 use crate::config::{Settings, parse_duration};
 use crate::contract::AccountName;
 use crate::dead::plan::{Plan, Purpose};
-use crate::dead::plan_file::{Head, PlanFile, Resumed};
+use crate::dead::plan_file::{Head, PlanFile, PlanFileError, Resumed};
 
 /// Send letters to the jobs again: shown first, tried on 1, then 10, then the rest
 ///
@@ -85,7 +85,12 @@ pub struct Replay<'a> {
 impl Replay<'_> {
     pub async fn begin(&self, account: Option<AccountName>) -> anyhow::Result<()> {
         // Before anything is looked at: whoever repeats a command wants to know this first.
-        PlanFile::refuse_existing(&self.sending.plan)?;
+        PlanFile::check_place(&self.sending.plan).map_err(|refused| match refused {
+            PlanFileError::Io { .. } => {
+                anyhow::Error::new(refused).context("the plan can't be kept: --plan FILE names another place")
+            }
+            _ => refused.into(),
+        })?;
         let purpose = Purpose::Replay { account: account.clone() };
         let (plan, seen) = self.choosing.plan(self.broker, Queue::Dead, purpose).await?;
         self.show(&plan, account.as_ref());
