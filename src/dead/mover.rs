@@ -298,9 +298,7 @@ impl<'a> Mover<'a> {
 
     /// Whether nothing of the plan can be expected any more.
     async fn is_silent(&mut self) -> Result<bool, MoveError> {
-        // What we moved ourselves nobody else waits for.
-        let patience = if self.left() == 0 { ALONE } else { self.what.patience };
-        let idle = self.under_way.is_empty() && self.waiting.is_empty() && self.heard.elapsed() > patience;
+        let idle = self.under_way.is_empty() && self.waiting.is_empty() && self.heard.elapsed() > self.what.patience;
         Ok(idle && self.broker.depth(self.what.from.clone()).await? == 0)
     }
 

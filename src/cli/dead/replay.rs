@@ -118,6 +118,12 @@ impl Replay<'_> {
             );
         }
         let others = looking::others(self.broker, &Queue::Dead).await?;
+        if resumed.tally.awaits_returns() {
+            let patience = self.choosing.patience(others);
+            say!(
+                "what was sent before the interruption and is in the queue still is taken out: at the end {patience:?} are waited for it"
+            );
+        }
         self.carry_out(file, resumed, others).await
     }
 
