@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What is said beside the reason of a loss while deliveries come one at a time.
 const SUSPICION: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: deliveries \
                          come one at a time until the queue's delivery limit has moved it to release.dead";
+/// The same of a queue whose delivery limit nothing reaches.
+const SUSPICION_OF_ANOTHER: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: \
+                                    `bulkrelease dead list` says how to take it out";
 
 /// Where the consuming side hears and speaks.
 pub(super) struct Ends {
@@ -314,7 +317,8 @@ impl ConsumingSide {
         self.more = false;
         self.order(Order::Forget { session: number });
         self.outbox.retain(|event| !matches!(event, Event::Delivery(delivery) if delivery.tag.session == number));
-        let problem = if self.isolation.is_narrow() { format!("{reason}; {SUSPICION}") } else { reason.clone() };
+        let suspicion = if self.queue == Queue::Jobs { SUSPICION } else { SUSPICION_OF_ANOTHER };
+        let problem = if self.isolation.is_narrow() { format!("{reason}; {suspicion}") } else { reason.clone() };
         self.health.report(Side::Consuming, Some(problem));
         self.outbox.push_back(Event::SessionLost { session: number, reason });
         if !self.stopped {

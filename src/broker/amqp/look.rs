@@ -150,10 +150,18 @@ impl View {
     }
 
     fn stopped_at(&self, seen: u64, reason: &str) -> BrokerError {
-        let queue = self.queue.name();
+        let (queue, count) = (self.queue.name(), seen + 1);
+        let keep = match seen {
+            0 => String::new(),
+            _ => format!(
+                " It takes them from the front, so `bulkrelease dead export > first.jsonl` must keep the {seen} before it first, \
+                 and `bulkrelease dead import first.jsonl` brings them back"
+            ),
+        };
         self.server.unreachable(&format!(
             "{reason}, after {seen} messages of {queue}. If it stops there every time, the next message has a property that \
-             is not UTF-8: take it out with RabbitMQ's management (get messages, ack mode \"reject requeue false\")"
+             is not UTF-8, and nothing here gets past it: take {count} messages out with RabbitMQ's management (get messages, \
+             ack mode \"reject requeue false\").{keep}"
         ))
     }
 
