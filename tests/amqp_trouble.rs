@@ -160,6 +160,32 @@ async fn a_delivery_held_for_longer_than_the_broker_allows_comes_again() {
     settled(&mut subscription, &[&second]).await;
 }
 
+/// RabbitMQ's management takes messages out from the front: without a word those before it would go with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_stops_at_what_cannot_be_read_says_how_to_keep_what_stands_before_it() {
+    const BEFORE: usize = 25;
+    let node = Node::start(&Configuration::default()).await;
+    let broker = broker(node.url());
+    broker.declare().await.expect("declared");
+    assert_eq!(broker.deposit(messages(BEFORE)).await, vec![Ok(()); BEFORE]);
+    for (queue, before) in [(Queue::Dead, BEFORE), (Queue::Archive, 0)] {
+        unreadable::publish(&node.url(), &queue.name());
+        depth_becomes(&broker, queue.clone(), before as u64 + 1).await;
+        let mut look = broker.look(queue.clone()).await.expect("a look");
+        let mut seen = 0;
+        let stopped = loop {
+            match look.next().await.expect("an error before the end") {
+                Ok(_) => seen += 1,
+                Err(error) => break error.to_string(),
+            }
+        };
+        look.close().await;
+        assert!(seen == before && stopped.contains(&format!("take {} messages out", before + 1)), "{stopped}");
+        assert_eq!(stopped.contains(&format!("keep the {before} before it")), before > 0, "{stopped}");
+        depth_becomes(&broker, queue, before as u64 + 1).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_read_ends_in_the_dead_letters_and_its_neighbours_get_through() {
     const COUNT: usize = 50;

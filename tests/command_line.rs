@@ -14,7 +14,7 @@ use crate::support::worker::{Worker, WorkerSettings, variable};
 use bulkrelease::broker::amqp::AmqpBroker;
 use bulkrelease::broker::{Broker, Queue};
 use bulkrelease::config::{BrokerSettings, RetrySettings};
-use bulkrelease::contract::Job;
+use bulkrelease::contract::{Job, Priority};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -104,7 +104,8 @@ async fn jobs_are_enqueued_from_arguments_files_and_standard_input() {
     let ecs = ["enqueue", "--product", "ecs", "--subscription-type", "PayAsYouGo"];
     let all = |more: &[&'static str]| [&ecs, more].concat();
 
-    let printed = output(&all(&["i-1", "i-2", "--region", "x", "--label", "a=b"]), &variables, "").await;
+    let printed =
+        output(&all(&["i-1", "i-2", "--region", "x", "--label", "a=b", "--priority", "high"]), &variables, "").await;
     let mut names: Vec<String> = printed.lines().map(str::to_owned).collect();
     let ids = write("ids.txt", "i-3\n\n  i-4  \ni-5\r\n");
     let printed = output(&[&ecs[..], &["--file", &ids, "--ids-per-job", "2"]].concat(), &variables, "").await;
@@ -137,6 +138,8 @@ async fn jobs_are_enqueued_from_arguments_files_and_standard_input() {
     assert!(names.contains(&"mine".to_owned()), "{names:?}");
     let dry: Vec<_> = jobs.iter().filter(|job| job.dry_run).map(ids).collect();
     assert_eq!(dry, ["i-6 i-7"]);
+    let urgent: Vec<_> = jobs.iter().filter(|job| job.priority == Priority::High).map(ids).collect();
+    assert_eq!(urgent, ["i-1 i-2"]);
     assert_eq!(jobs.iter().filter(|job| job.labels.get("a").is_some_and(|value| value == "b")).count(), 1);
 }
 
@@ -152,7 +155,7 @@ async fn nothing_is_enqueued_of_an_input_with_a_mistake() {
     let job = r#"{"ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1"]}"#;
     let bad = job.replace("i-1", "i-1,i-2");
 
-    let cases: [(Vec<&str>, String, &[&str]); 13] = [
+    let cases: [(Vec<&str>, String, &[&str]); 15] = [
         (all(&["--file", "-"]), "i-1\ni-2\ni-3,i-4\ni-5".to_owned(), &["line 3", "holds a comma"]),
         (all(&["--file", "-"]), "i-1\ni-2\ni-1".to_owned(), &["line 3", "i-1 stands in line 1 already"]),
         (all(&["--file", "-"]), "\n\n".to_owned(), &["no instance ids"]),
@@ -161,6 +164,8 @@ async fn nothing_is_enqueued_of_an_input_with_a_mistake() {
         (all(&["i-1", "--not-after", "tomorrow"]), String::new(), &["NotAfter: "]),
         (all(&["i-1", "--label", "team"]), String::new(), &["--label: write NAME=VALUE"]),
         (all(&["i-1", "--renew-status", "Never"]), String::new(), &["RenewStatus: "]),
+        (all(&["i-1", "--priority", "urgent"]), String::new(), &["--priority", "high, normal, low"]),
+        (vec!["enqueue", "--jobs", "-", "--priority", "high"], job.to_owned(), &["cannot be used with"]),
         (vec!["enqueue", "i-1"], String::new(), &["--product", "--subscription-type"]),
         (vec!["enqueue", "--jobs", "-"], format!("{job}\n{job}\n{bad}\n{job}"), &["line 3 (nothing was enqueued)"]),
         (vec!["enqueue", "--jobs", "-"], format!("[{job}]"), &["line 1", "not a JSON object"]),

@@ -29,6 +29,7 @@ on_both_brokers! {
         letters_are_grouped_by_what_they_died_of_with_what_to_do
         every_filter_narrows_the_list
         a_letter_is_shown_whole
+        every_verb_says_first_where_it_acts
         an_empty_queue_is_said_to_be_empty
         garbage_is_shown_and_upsets_nothing
         a_letter_in_parts_is_one_letter
@@ -38,6 +39,8 @@ on_both_brokers! {
     changing:
         what_is_exported_can_be_imported_byte_for_byte
         a_line_that_is_wrong_imports_nothing
+        an_export_is_there_whole_or_not_at_all
+        an_import_that_is_stopped_is_gone_on_with_and_doubles_nothing
         what_is_discarded_is_restored_until_it_is_purged
         nothing_is_changed_unless_it_is_named_and_confirmed
         a_selection_behind_more_than_the_prefetch_is_found
@@ -52,6 +55,7 @@ on_both_brokers! {
         what_somebody_else_holds_is_told_and_what_somebody_else_moved_too
         two_replays_of_the_same_letters_send_each_once
         a_job_that_stopped_its_workers_is_told_apart
+        a_letter_that_comes_back_after_it_was_sent_is_not_sent_again
         a_killed_replay_is_gone_on_with_and_loses_nothing
         a_stopped_replay_is_gone_on_with_and_sends_everything_once
         a_repeated_replay_is_refused_while_the_first_is_unfinished;

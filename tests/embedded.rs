@@ -211,6 +211,34 @@ async fn a_subscription_whose_lease_was_taken_says_so_and_goes_on_in_a_new_sessi
 }
 
 #[tokio::test]
+async fn a_look_shows_what_a_dead_process_held_in_its_old_place() {
+    let directory = Directory::new();
+    let broker = directory.broker().await;
+    for body in numbered(120) {
+        enqueue(&broker, [body]).await;
+    }
+    let mut process = Process::start("hold", &directory.file());
+    process.expect_line("holding");
+    process.kill();
+    let seen = async {
+        loop {
+            let mut look = broker.look(Queue::Jobs).await.expect("a look");
+            let mut seen = Vec::new();
+            while let Some(message) = look.next().await {
+                seen.push(String::from_utf8(message.expect("a message").body).expect("text"));
+            }
+            if look.others == 0 {
+                break seen;
+            }
+            assert_eq!(seen.len(), 20, "what is held is not shown");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let seen = tokio::time::timeout(PATIENCE, seen).await.expect("the end of the lease");
+    assert!(numbered(120).eq(seen.iter().cloned()), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_file_that_was_moved_away_is_reported_and_the_work_goes_on_when_it_is_back() {
     let directory = Directory::new();
     let broker = directory.broker().await;

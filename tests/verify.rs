@@ -2,10 +2,10 @@
 
 use crate::support::orders::{messages, orders};
 use crate::support::program::run;
-use crate::support::subscriber::{PATIENCE, depth_becomes, drain, enqueue};
+use crate::support::subscriber::{PATIENCE, deliveries, depth_becomes, drain, enqueue};
 use crate::support::worker::{Worker, WorkerSettings};
 use bulkrelease::broker::embedded::EmbeddedBroker;
-use bulkrelease::broker::{Broker, Queue};
+use bulkrelease::broker::{Broker, Queue, WatchName};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use tempfile::TempDir;
 
@@ -46,6 +46,17 @@ async fn a_report_finds_what_is_missing_as_often_as_it_is_asked_and_takes_nothin
         assert!(output.contains("20 jobs") && output.contains("in dead letters"), "{output}");
     }
     depth_becomes(&broker, Queue::Results, JOBS as u64).await;
+
+    // What somebody else reads can't be seen, and is not lost.
+    let watch = Queue::Watch(WatchName::new("tonight").expect("a name"));
+    let mut somebody = broker.subscribe(watch.clone(), 1000);
+    deliveries(&mut somebody, JOBS).await;
+    let (code, output, errors) = verify(&report, &lines).await;
+    assert!(
+        code == Some(1) && output.is_empty() && errors.contains("not all copies could be read"),
+        "{output}{errors}"
+    );
+    somebody.close(PATIENCE).await;
 
     lines += r#"{"JobId":"lost","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-lost"]}"#;
     let (code, output, errors) = verify(&report, &lines).await;

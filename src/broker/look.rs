@@ -9,7 +9,7 @@ use super::BrokerError;
 use crate::contract::Message;
 
 /// Messages that the reader has not taken yet. A few: each may have megabytes.
-const AHEAD: usize = 32;
+const AHEAD: usize = 8;
 /// How long the end of a look may take: what was looked at must be back in the queue.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -27,6 +27,10 @@ use crate::contract::Message;
 
 /// What a worker, a producer and an operator need of a broker.
 pub trait Broker: Send + Sync {
+    /// Where it is, for people: its address and virtual host without user and password, or the file's whole path. However
+    /// the settings write it, one place has one name.
+    fn place(&self) -> String;
+
     /// Declares every exchange and queue. Idempotent; what exists otherwise is reported, never changed.
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>>;
 
@@ -207,17 +211,25 @@ impl Subscription {
         }
     }
 
-    /// Carries out every order given so far and ends. Waits at most `deadline`.
-    pub async fn close(mut self, deadline: std::time::Duration) {
+    /// Carries out every order given so far and ends. Waits at most `deadline`. Whether the broker is known to have carried
+    /// out the last of them: otherwise it may deliver again what was settled.
+    pub async fn close(mut self, deadline: std::time::Duration) -> bool {
         drop(self.commands);
+        let mut is_whole = true;
         // The broker side ends the stream of events when its last order is carried out.
-        let ended = tokio::time::timeout(deadline, async { while self.events.recv().await.is_some() {} }).await;
+        let ending = async {
+            while let Some(event) = self.events.recv().await {
+                is_whole &= !matches!(event, Event::SessionLost { .. });
+            }
+        };
+        let ended = tokio::time::timeout(deadline, ending).await;
         if ended.is_err() {
             tracing::warn!(
                 ?deadline,
                 "the broker did not confirm the last settlements in time: it will deliver those again"
             );
         }
+        ended.is_ok() && is_whole
     }
 }
 
@@ -240,4 +252,25 @@ pub enum BrokerError {
     TimedOut(std::time::Duration),
     #[error("{0}")]
     Other(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_close_says_whether_what_was_settled_may_come_again() {
+        let deadline = Duration::from_secs(60);
+        for (lost, is_whole) in [(false, true), (true, false)] {
+            let (events_in, events) = mpsc::channel(10);
+            let (commands, _orders) = mpsc::unbounded_channel();
+            let (_board, health) = watch::channel(Health::default());
+            events_in.send(Event::Settled(DeliveryTag { session: 1, number: 1 })).await.unwrap();
+            if lost {
+                events_in.send(Event::SessionLost { session: 1, reason: String::new() }).await.unwrap();
+            }
+            drop(events_in);
+            assert_eq!(Subscription { events, commands, health }.close(deadline).await, is_whole);
+        }
+    }
 }

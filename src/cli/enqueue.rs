@@ -24,6 +24,7 @@ const JOBS_AT_A_TIME: usize = 5_000;
 Examples:
   bulkrelease enqueue --product ecs --subscription-type PayAsYouGo i-bp1 i-bp2
   bulkrelease enqueue --product rds --subscription-type Subscription --file ids.txt --dry-run
+  bulkrelease enqueue --product ecs --subscription-type PayAsYouGo --priority high i-bp3
   cut -f1 report.tsv | bulkrelease enqueue --product ecs --subscription-type PayAsYouGo --file -
   bulkrelease enqueue --jobs jobs.jsonl")]
 pub struct EnqueueCommand {
@@ -70,6 +71,10 @@ pub struct EnqueueCommand {
     /// Don't release after this moment, such as 2027-01-31T18:00:00Z
     #[arg(long, value_name = "TIME", conflicts_with = "jobs")]
     not_after: Option<String>,
+
+    /// Whose turn comes first: high before normal before low, by a head start
+    #[arg(long, value_name = "PRIORITY", value_parser = ["high", "normal", "low"], conflicts_with = "jobs")]
+    priority: Option<String>,
 
     /// A label that the result repeats; may stand more than once
     #[arg(long = "label", value_name = "NAME=VALUE", conflicts_with = "jobs")]
@@ -152,6 +157,7 @@ impl EnqueueCommand {
             ("RenewStatus", &self.renew_status),
             ("Account", &self.account),
             ("NotAfter", &self.not_after),
+            ("Priority", &self.priority),
         ];
         for (name, value) in texts {
             body.extend(value.as_ref().map(|value| (name.to_owned(), Value::from(value.as_str()))));

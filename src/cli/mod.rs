@@ -8,10 +8,19 @@ macro_rules! say {
     }};
 }
 
+/// The same on standard error, for what is not the command's answer. A terminal that is gone must not end the work.
+macro_rules! note {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        writeln!(std::io::stderr(), $($argument)*).ok();
+    }};
+}
+
 pub mod config;
 pub mod dead;
 pub mod demo;
 pub mod doctor;
+mod ending;
 pub mod enqueue;
 pub mod healthcheck;
 mod logging;
@@ -23,11 +32,11 @@ pub mod verify;
 pub mod worker;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
+pub use self::ending::exit_code;
 use crate::config::{ConfigError, Loaded, environment, load};
 
 /// Release cloud instances in bulk: jobs from a queue, batches of up to 100, one quota, a result for every job.
@@ -74,8 +83,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end. What an error's exit code is `exit_code` says.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    /// Runs the command to its end. An error's exit code is what `exit_code` says.
+    pub fn run(self) -> anyhow::Result<()> {
         let Self { config, set, command } = self;
         if config.is_some() && matches!(command, Command::Sandbox(_)) {
             bail!("--config: a sandbox has settings of its own: give their file as --file FILE");
@@ -86,8 +95,7 @@ impl Cli {
         let any_set = !set.is_empty();
         let load = move || -> Result<Loaded, ConfigError> { load(config.as_deref(), environment(), &set) };
         if let Command::Config(command) = command {
-            command.run(load, &mut std::io::stdout().lock())?;
-            return Ok(ExitCode::SUCCESS);
+            return command.run(load, &mut std::io::stdout().lock());
         }
         if any_set && let Command::Demo(_) | Command::Sandbox(_) | Command::Healthcheck(_) = command {
             bail!("--set: this command takes no settings; its own flags are all it has (see --help)");
@@ -96,25 +104,19 @@ impl Cli {
         runtime.block_on(async {
             match command {
                 // Beside the tasks that it talks to: this thread is none of the runtime's, so every word would cross threads.
-                Command::Worker(command) => tokio::spawn(command.run(load)).await??,
-                Command::Enqueue(command) => command.run(load()?.settings).await?,
-                Command::Setup(command) => command.run(load()?.settings).await?,
-                Command::Dead(command) => command.run(load()?.settings).await?,
-                Command::Verify(command) => command.run(load()?.settings).await?,
-                Command::Sandbox(command) => command.run().await?,
-                Command::Demo(command) => command.run().await?,
-                Command::Healthcheck(command) => command.run().await?,
-                Command::Doctor(command) => return command.run(load()).await,
-                Command::Config(_) => {}
+                Command::Worker(command) => tokio::spawn(command.run(load)).await?,
+                Command::Enqueue(command) => command.run(load()?.settings).await,
+                Command::Setup(command) => command.run(load()?.settings).await,
+                Command::Dead(command) => command.run(load()?.settings).await,
+                Command::Verify(command) => command.run(load()?.settings).await,
+                Command::Sandbox(command) => command.run().await,
+                Command::Demo(command) => command.run().await,
+                Command::Healthcheck(command) => command.run().await,
+                Command::Doctor(command) => command.run(load()).await,
+                Command::Config(_) => Ok(()),
             }
-            Ok(ExitCode::SUCCESS)
         })
     }
-}
-
-/// The exit code of an error: 1, where the command has none of its own for it.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
-    error.downcast_ref::<dead::Unfinished>().map_or(1, dead::Unfinished::code)
 }
 
 #[cfg(test)]

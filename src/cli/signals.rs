@@ -14,6 +14,17 @@ pub fn stop() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Resolves at SIGHUP as well: the terminal is gone, and nobody will press Ctrl-C.
+pub fn stop_or_hangup() -> std::io::Result<impl Future<Output = ()>> {
+    let (stop, mut hangups) = (stop()?, hangups()?);
+    Ok(async move {
+        tokio::select! {
+            () = stop => {}
+            _ = hangups.recv() => {}
+        }
+    })
+}
+
 /// Each SIGHUP from here on, which would end the process otherwise.
 pub fn hangups() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())

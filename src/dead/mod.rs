@@ -7,7 +7,7 @@
 //! - `mover`: takes the letters of a plan out of a queue and puts what becomes of them elsewhere, each confirmed first, by
 //!   its `tally` and no faster than a `rate`.
 //! - `replayed`: the job that a letter becomes again; `canary`: listens to what becomes of it, for the `judge`.
-//! - `record`: a message as a line of JSON, for export and import.
+//! - `record`: a message as a line of JSON, for export and import; `whole_file`: what is never seen half.
 //!
 //! It must not know how anything is shown or asked.
 
@@ -25,3 +25,4 @@ pub mod record;
 pub mod replayed;
 pub mod selection;
 pub mod tally;
+pub mod whole_file;

@@ -1,8 +1,9 @@
 //! Takes chosen letters out of a queue, and has what becomes of each published before the letter is acknowledged. Whatever
 //! else comes is held until the end, and then put back by the broker.
 //!
-//! Of a letter that is stored twice both are moved, and no more of one than were chosen: what comes again after it was
-//! confirmed, because its acknowledgement was lost, is only acknowledged.
+//! Of a letter that is stored twice both are moved, and no more of one than were chosen. Where a connection or a process was
+//! lost, acknowledgements may be lost with it: what is confirmed and comes again for that reason is only acknowledged, and
+//! the move ends when no more of it can come.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub enum End {
 pub enum MoveError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("the plan file can't be written: {0}")]
+    #[error("the plan file can't be written")]
     Journal(#[from] std::io::Error),
 }
 
@@ -100,6 +101,8 @@ pub struct Mover<'a> {
     /// Deliveries held, of the last prefetch's worth, that are no concern of ours.
     skipped: usize,
     moved: u64,
+    /// Sent again without word of the first time.
+    again: u64,
     begun: Timestamp,
     /// When the queue last gave something that may stand before letters of the plan.
     heard: Instant,
@@ -119,6 +122,7 @@ impl<'a> Mover<'a> {
             under_way: HashMap::new(),
             skipped: 0,
             moved: 0,
+            again: 0,
             begun: Timestamp::now(),
             heard: now,
             well: now,
@@ -128,6 +132,11 @@ impl<'a> Mover<'a> {
     /// Messages moved so far.
     pub fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// Messages that were sent again because no confirmation was heard of: each may be where it goes twice.
+    pub fn sent_again(&self) -> u64 {
+        self.again
     }
 
     /// Messages of the plan that are not moved.
@@ -153,7 +162,7 @@ impl<'a> Mover<'a> {
         (self.heard, self.well) = (Instant::now(), Instant::now());
         loop {
             self.send(until, watcher)?;
-            if self.left() == 0 || self.moved >= until {
+            if self.moved >= until || self.left() == 0 && !self.tally.awaits_returns() {
                 self.journal.sync()?;
                 return Ok(End::Reached);
             }
@@ -178,8 +187,8 @@ impl<'a> Mover<'a> {
                     show(self.moved);
                     self.journal.sync()?;
                     self.check_health()?;
-                    if self.is_missing().await? {
-                        return Ok(End::Missing);
+                    if self.is_silent().await? {
+                        return Ok(if self.left() == 0 { End::Reached } else { End::Missing });
                     }
                 }
             }
@@ -192,9 +201,9 @@ impl<'a> Mover<'a> {
         Ok(self.journal.sync()?)
     }
 
-    /// Puts back what is held.
-    pub async fn close(self) {
-        self.subscription.close(LAST_CONFIRMS).await;
+    /// Puts back what is held. Whether all that was moved is known to have left its queue.
+    pub async fn close(self) -> bool {
+        self.subscription.close(LAST_CONFIRMS).await
     }
 
     fn can_send(&self, until: u64) -> bool {
@@ -206,6 +215,7 @@ impl<'a> Mover<'a> {
         while self.can_send(until) && self.what.rate.allows(Instant::now()) {
             let Some((identity, delivery)) = self.waiting.pop_front() else { break };
             self.journal.sent(identity)?;
+            self.again += u64::from(self.tally.is_in_doubt(identity));
             let publications = (self.what.becomes)(&delivery.message);
             watcher.sent(&delivery.message, &publications);
             self.under_way.insert(delivery.tag, identity);
@@ -243,6 +253,7 @@ impl<'a> Mover<'a> {
                 for (_, identity) in under_way.extract_if(|tag, _| tag.session == session) {
                     tally.unheard(identity);
                 }
+                tally.session_lost();
                 self.skipped = 0;
                 self.heard = Instant::now();
             }
@@ -258,9 +269,9 @@ impl<'a> Mover<'a> {
         }
         if self.tally.take(identity) {
             self.waiting.push_back((identity, delivery));
-        } else if self.tally.is_done(identity) && delivery.redelivered {
-            // It was moved, and its acknowledgement was lost. One that nobody was handed before is another letter, however
-            // much it looks like that one: imported from a backup, say, or restored.
+        } else if delivery.redelivered && self.tally.take_returned(identity) {
+            // It was moved, and its acknowledgement was lost. Any other is another letter, however much it looks like that
+            // one: restored meanwhile, say.
             self.subscription.settle(Settlement::Finish { tag: delivery.tag, publications: Vec::new() });
         } else {
             self.skipped += 1;
@@ -285,7 +296,8 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    async fn is_missing(&mut self) -> Result<bool, MoveError> {
+    /// Whether nothing of the plan can be expected any more.
+    async fn is_silent(&mut self) -> Result<bool, MoveError> {
         let idle = self.under_way.is_empty() && self.waiting.is_empty() && self.heard.elapsed() > self.what.patience;
         Ok(idle && self.broker.depth(self.what.from.clone()).await? == 0)
     }

@@ -18,12 +18,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::journal::Journal;
 use super::letter::Identity;
 use super::tally::Tally;
+use super::whole_file::WholeFile;
 use crate::contract::AccountName;
 
 const VERSION: u32 = 2;
@@ -35,7 +35,7 @@ pub struct Head {
     version: u32,
     /// Names the watcher of the canary.
     pub id: Uuid,
-    /// Its URL, without the password: a plan is for one broker.
+    /// Its place: a plan is for one broker.
     pub broker: String,
     pub account: Option<AccountName>,
     pub letters: u64,
@@ -55,6 +55,8 @@ pub enum PlanFileError {
     Exists(PathBuf),
     #[error("{} is being carried out by another process: wait until it ends, or stop it and go on with --resume", .0.display())]
     InUse(PathBuf),
+    #[error("there is no plan {}: it is carried out, or lies in another folder", .0.display())]
+    Missing(PathBuf),
     #[error("{}: {problem}", path.display())]
     Io { path: PathBuf, problem: std::io::Error },
     #[error("{}:{line}: {problem}: this is no plan of a replay, or it was damaged", path.display())]
@@ -80,30 +82,32 @@ impl PlanFile {
     /// Writes a new one. One that is there is somebody's unfinished replay.
     pub fn create(path: &Path, head: &Head, letters: &HashMap<Identity, u32>) -> Result<Self, PlanFileError> {
         let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let write = || {
-            // It is there whole or not at all, whenever this process ends.
-            let mut file = BufWriter::new(NamedTempFile::new_in(folder)?);
+            let mut file = WholeFile::begin(path)?;
+            // Under its own name it is never seen unlocked.
+            file.file().lock()?;
             writeln!(file, "{}", serde_json::to_string(head)?)?;
             for (identity, count) in letters {
                 writeln!(file, "letter {identity} {count}")?;
             }
             writeln!(file, "planned")?;
-            let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
-            // Under its own name it is never seen unlocked.
-            file.as_file().lock()?;
-            Ok(file)
+            file.finish()
         };
-        let file = write().map_err(io)?.persist_noclobber(path).map_err(|refused| match refused.error.kind() {
-            ErrorKind::AlreadyExists => Self::refuse_existing(path).err().unwrap_or(io(refused.error)),
-            _ => io(refused.error),
+        let file = write().map_err(|refused: std::io::Error| match refused.kind() {
+            ErrorKind::AlreadyExists => Self::refuse_existing(path).err().unwrap_or(io(refused)),
+            _ => io(refused),
         })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
+    /// Whether a new one can be written here, before anybody waits for what is to stand in it.
+    pub fn check_place(path: &Path) -> Result<(), PlanFileError> {
+        Self::refuse_existing(path)?;
+        WholeFile::begin(path).map(drop).map_err(|problem| PlanFileError::Io { path: path.to_owned(), problem })
+    }
+
     /// An error if a plan is there already, which says whether somebody works on it.
-    pub fn refuse_existing(path: &Path) -> Result<(), PlanFileError> {
+    fn refuse_existing(path: &Path) -> Result<(), PlanFileError> {
         match File::open(path) {
             Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(()),
             Err(problem) => Err(PlanFileError::Io { path: path.to_owned(), problem }),
@@ -117,14 +121,19 @@ impl PlanFile {
     /// Reads one, to go on with it.
     pub fn open(path: &Path) -> Result<(Self, Resumed), PlanFileError> {
         let io = |problem| PlanFileError::Io { path: path.to_owned(), problem };
-        let mut file = OpenOptions::new().read(true).append(true).open(path).map_err(io)?;
+        let missing = || PlanFileError::Missing(path.to_owned());
+        let mut file =
+            OpenOptions::new().read(true).append(true).open(path).map_err(|problem| match problem.kind() {
+                ErrorKind::NotFound => missing(),
+                _ => io(problem),
+            })?;
         file.try_lock().map_err(|refused| match refused {
             TryLockError::WouldBlock => PlanFileError::InUse(path.to_owned()),
             TryLockError::Error(problem) => io(problem),
         })?;
         // Whoever held it a moment ago has carried it out.
         if file.metadata().map_err(io)?.nlink() == 0 {
-            return Err(io(ErrorKind::NotFound.into()));
+            return Err(missing());
         }
         let (resumed, whole) = read(BufReader::new(&mut file), path)?;
         // A crash may have left half a line at the end.
@@ -206,6 +215,8 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
             Entry::Canary => resumed.canary_passed = true,
         }
     }
+    // Whoever wrote it is gone, with the connection that its acknowledgements went through.
+    resumed.tally.session_lost();
     Ok((resumed, whole))
 }
 
@@ -262,9 +273,10 @@ mod tests {
 
         let (mut file, resumed) = PlanFile::open(&path).unwrap();
         assert_eq!((resumed.head, resumed.canary_passed), (head, true));
-        let tally = resumed.tally;
-        assert_eq!(["a", "b", "c"].map(|name| tally.is_done(identity(name))), [true, false, false]);
-        assert_eq!((tally.left(), tally.left_in_doubt()), (2, 1));
+        let mut tally = resumed.tally;
+        assert_eq!((tally.left(), tally.left_in_doubt(), tally.awaits_returns()), (2, 1, true));
+        assert_eq!(["a", "b", "c"].map(|name| tally.take(identity(name))), [false, true, true]);
+        assert_eq!(["a", "b", "c"].map(|name| tally.take_returned(identity(name))), [true, true, false]);
         // Sent again, and confirmed this time.
         file.sent(identity("c")).unwrap();
         file.moved(identity("c")).unwrap();

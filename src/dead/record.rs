@@ -31,6 +31,9 @@ struct Line {
     body_base64: Option<String>,
 }
 
+/// More headers than this are more than AMQP can carry beside what else stands there: the broker would end the connection.
+const MOST_HEADER_BYTES: usize = 120_000;
+
 /// The line, without its end.
 pub fn write(message: Message) -> serde_json::Result<String> {
     let Properties { message_id, correlation_id, reply_to, kind, timestamp, headers } = message.properties;
@@ -44,6 +47,9 @@ pub fn write(message: Message) -> serde_json::Result<String> {
 pub fn read(line: &str) -> Result<Message, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| format!("{error}: write lines as `export` does"))?;
     let Line { message_id, correlation_id, reply_to, kind, timestamp, headers, body, body_base64 } = line;
+    if headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MOST_HEADER_BYTES {
+        return Err(format!("its headers have more than {MOST_HEADER_BYTES} bytes: no broker takes them"));
+    }
     let body = match (body, body_base64) {
         (Some(text), None) => text.into_bytes(),
         (None, Some(text)) => STANDARD.decode(text).map_err(|error| format!("BodyBase64: {error}"))?,
@@ -76,5 +82,7 @@ mod tests {
         {
             assert!(read(line).is_err(), "{line}");
         }
+        let long = "x".repeat(MOST_HEADER_BYTES);
+        assert!(read(&format!(r#"{{"Body":"a","Headers":{{"h":"{long}"}}}}"#)).is_err());
     }
 }

@@ -12,6 +12,10 @@ struct Copies {
     under_way: u32,
     /// Sent without word of what became of it: those that are still in the queue will be sent again.
     in_doubt: u32,
+    /// Of those moved, the ones of the session that lives: their acknowledgements are on their way at most.
+    of_session: u32,
+    /// Of those moved, the ones of lost sessions: an acknowledgement that was lost leaves the message in its queue.
+    may_return: u32,
 }
 
 impl Copies {
@@ -25,6 +29,7 @@ impl Copies {
 pub struct Tally {
     by_identity: HashMap<Identity, Copies>,
     left: u64,
+    may_return: u64,
 }
 
 impl Tally {
@@ -55,15 +60,33 @@ impl Tally {
         copies.map(|copies| copies.under_way += 1).is_some()
     }
 
-    /// Whether the move is for this identity, and as many are moved as it is for.
-    pub fn is_done(&self, identity: Identity) -> bool {
-        self.by_identity.get(&identity).is_some_and(|copies| copies.left() == 0)
+    /// Whether messages that are moved may be in their queue still.
+    pub fn awaits_returns(&self) -> bool {
+        self.may_return > 0
+    }
+
+    /// Takes a message that came as one that is moved and may have come back.
+    pub fn take_returned(&mut self, identity: Identity) -> bool {
+        let copies = self.by_identity.get_mut(&identity).filter(|copies| copies.may_return > 0);
+        let Some(copies) = copies else { return false };
+        copies.may_return -= 1;
+        self.may_return -= 1;
+        true
+    }
+
+    /// Nobody knows which of the last acknowledgements have arrived.
+    pub fn session_lost(&mut self) {
+        for copies in self.by_identity.values_mut() {
+            self.may_return += u64::from(copies.of_session);
+            copies.may_return += std::mem::take(&mut copies.of_session);
+        }
     }
 
     pub fn moved(&mut self, identity: Identity) {
         if let Some(copies) = self.by_identity.get_mut(&identity) {
             self.left -= u64::from(copies.left().min(1));
             copies.moved += 1;
+            copies.of_session += 1;
             copies.under_way = copies.under_way.saturating_sub(1);
             copies.in_doubt = copies.in_doubt.saturating_sub(1);
         }
@@ -80,6 +103,11 @@ impl Tally {
     pub fn unheard(&mut self, identity: Identity) {
         self.returned(identity);
         self.doubt(identity);
+    }
+
+    /// Whether a message that comes may be moved already.
+    pub fn is_in_doubt(&self, identity: Identity) -> bool {
+        self.by_identity.get(&identity).is_some_and(|copies| copies.in_doubt > 0)
     }
 
     /// A message may be moved already.
@@ -106,11 +134,28 @@ mod tests {
         tally.plan(a, 2);
         assert_eq!([a, a, a, b].map(|one| tally.take(one)), [true, true, false, false]);
         tally.moved(a);
-        assert!(!tally.take(a) && !tally.is_done(a), "one of two is under way still");
+        assert!(!tally.take(a) && tally.left() == 1, "one of two is under way still");
         tally.returned(a);
         assert!(tally.take(a), "and is taken again when it comes back");
         tally.moved(a);
-        assert_eq!((tally.left(), tally.is_done(a), tally.is_done(b)), (0, true, false));
+        assert_eq!(tally.left(), 0);
+    }
+
+    #[test]
+    fn what_is_moved_comes_back_only_where_its_acknowledgement_may_be_lost_and_no_more_often() {
+        let (a, b) = (identity("a"), identity("b"));
+        let mut tally = Tally::default();
+        for one in [a, b] {
+            tally.plan(one, 1);
+            assert!(tally.take(one));
+        }
+        tally.moved(a);
+        assert!(!tally.awaits_returns() && !tally.take_returned(a), "one that looks like it is another letter");
+        tally.session_lost();
+        tally.unheard(b);
+        tally.moved(b);
+        assert!(tally.awaits_returns() && !tally.take_returned(b));
+        assert!(tally.take_returned(a) && !tally.take_returned(a) && !tally.awaits_returns());
     }
 
     #[test]
@@ -124,6 +169,7 @@ mod tests {
         tally.unheard(a);
         tally.doubt(a);
         assert_eq!((tally.left(), tally.left_in_doubt()), (2, 1));
+        assert!(tally.is_in_doubt(a) && !tally.is_in_doubt(b));
         assert!(tally.take(a));
         tally.moved(a);
         assert_eq!((tally.left(), tally.left_in_doubt()), (1, 0));

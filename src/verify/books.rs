@@ -84,15 +84,15 @@ impl Books {
         None
     }
 
-    /// Enters what could not be placed when it came. A replay for another account has a body of its own, and so an id that
-    /// nobody can foresee: it is known by the ids of the letter that left.
+    /// Enters what could not be placed when it came. A replay for another account has a body of its own, one of an imported
+    /// letter a number of its own, and so an id that nobody can foresee: it is known by the ids of the letter that left.
     pub(super) fn place_the_rest(&mut self) {
         for arrived in std::mem::take(&mut self.unplaced) {
             let Some(arrived) = self.place(arrived) else { continue };
             if !self.by_name.contains_key(&arrived.job) {
                 self.strange_results += 1;
-            } else if let Some(letter) = self.letters.retargeted(&arrived) {
-                letter.answered = Answer::Retargeted;
+            } else if let Some(letter) = self.letters.changed(&arrived) {
+                letter.answered = Answer::Changed;
                 for job in &letter.jobs {
                     self.jobs[*job].replayed(&arrived, letter, &mut self.findings);
                 }

@@ -123,12 +123,12 @@ impl Calls {
     }
 
     /// One of our accounts calls as one of the API's, or jobs went where they don't belong. What was sent to another account
-    /// on purpose is `retargeted`.
-    pub fn strange_callers(&self, retargeted: &HashSet<&InstanceId>) -> Vec<Finding> {
+    /// on purpose may be among `changed`.
+    pub fn strange_callers(&self, changed: &HashSet<&InstanceId>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (account, Callers { first, others }) in &self.callers {
             for (caller, ids) in others {
-                let ids: Vec<_> = ids.iter().filter(|id| !retargeted.contains(id)).cloned().collect();
+                let ids: Vec<_> = ids.iter().filter(|id| !changed.contains(id)).cloned().collect();
                 if !ids.is_empty() {
                     findings.push(Finding::OtherCaller {
                         account: account.clone(),

@@ -75,7 +75,7 @@ impl Books {
                 findings.push(Finding::ReleasedUnasked { instance_id: id.clone(), call: *call });
             }
         }
-        findings.extend(calls.strange_callers(&self.letters.retargeted_ids()));
+        findings.extend(calls.strange_callers(&self.letters.changed_ids()));
     }
 }
 

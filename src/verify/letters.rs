@@ -26,14 +26,16 @@ pub(super) struct Letter {
 pub(super) enum Answer {
     None,
     Result,
-    /// A result for another account.
-    Retargeted,
+    /// A result that is no answer to its bytes under its number: it was sent for another account, or imported before.
+    Changed,
 }
 
 /// All letters, each once, however often it came: a letter is what its replay's result is.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     letters: HashMap<Uuid, Letter>,
+    /// Of each job, for those that wait under another number. Made when one does.
+    by_job: Option<HashMap<JobId, Vec<Uuid>>>,
     /// Whether it is known of each letter if it still waits.
     pub all_seen: bool,
 }
@@ -69,6 +71,7 @@ impl Letter {
 
 impl Letters {
     pub fn add(&mut self, letter: Letter) {
+        self.by_job = None;
         self.letters.entry(letter.next).or_insert(letter);
     }
 
@@ -77,6 +80,21 @@ impl Letters {
         let Ok(job) = Job::parse(&message.body, message.properties.message_id.as_deref()) else { return };
         if let Some(letter) = self.letters.get_mut(&result_id(&job.id, &message.body, next_replay(message))) {
             letter.waits = true;
+            return;
+        }
+        // It was imported, under a number of its own: the letter that it was has the same bytes.
+        let Self { letters, by_job, .. } = self;
+        let by_job = by_job.get_or_insert_with(|| {
+            let mut by_job = HashMap::<JobId, Vec<Uuid>>::new();
+            letters.values().for_each(|letter| by_job.entry(letter.job.clone()).or_default().push(letter.next));
+            by_job
+        });
+        for next in by_job.get(&job.id).into_iter().flatten() {
+            let letter =
+                letters.get_mut(next).filter(|letter| result_id(&job.id, &message.body, letter.replay) == *next);
+            if let Some(letter) = letter {
+                letter.waits = true;
+            }
         }
     }
 
@@ -85,8 +103,8 @@ impl Letters {
         self.letters.get_mut(&result)
     }
 
-    /// The letter whose replay for another account may have this result.
-    pub fn retargeted(&mut self, arrived: &Arrived) -> Option<&mut Letter> {
+    /// The letter whose replay may have this result, for another account or from a file.
+    pub fn changed(&mut self, arrived: &Arrived) -> Option<&mut Letter> {
         let all_seen = self.all_seen;
         self.letters.values_mut().find(|letter| {
             let left = letter.answered == Answer::None && all_seen && !letter.waits;
@@ -102,10 +120,10 @@ impl Letters {
         unanswered
     }
 
-    /// Ids that were sent to another account than their jobs asked for.
-    pub fn retargeted_ids(&self) -> HashSet<&InstanceId> {
-        let retargeted = self.letters.values().filter(|letter| letter.answered == Answer::Retargeted);
-        retargeted.flat_map(|letter| &letter.ids).collect()
+    /// Ids that may have been sent to another account than their jobs asked for.
+    pub fn changed_ids(&self) -> HashSet<&InstanceId> {
+        let changed = self.letters.values().filter(|letter| letter.answered == Answer::Changed);
+        changed.flat_map(|letter| &letter.ids).collect()
     }
 }
 

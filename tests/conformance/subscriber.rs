@@ -124,3 +124,49 @@ pub fn numbered(count: usize) -> impl Iterator<Item = String> {
 pub fn once_each(count: usize) -> BTreeMap<String, usize> {
     numbered(count).map(|body| (body, 1)).collect()
 }
+
+pub fn to(to: Destination, message: &Message) -> Publication {
+    Publication { to, message: message.clone() }
+}
+
+/// Moves the next delivery, and waits until it is moved.
+pub async fn move_to(subscriber: &mut Subscriber, destination: Destination) {
+    let delivery = subscriber.delivery().await;
+    subscriber.finish(delivery.tag, vec![to(destination, &delivery.message)]);
+    assert_eq!(subscriber.settled().await, delivery.tag);
+}
+
+/// A message with every property, whose body is no text.
+pub fn full() -> Message {
+    let text = |text: &str| Some(text.to_owned());
+    Message {
+        body: vec![0xff, 0x00, 0xfe, b'{'],
+        properties: Properties {
+            message_id: text("order 66 \"quoted\" \u{1f680}"),
+            correlation_id: text("correlation"),
+            reply_to: text("release.unrouted"),
+            kind: text("release.job.v1"),
+            timestamp: Some(1_700_000_000),
+            headers: BTreeMap::from([("traceparent".to_owned(), "00-ab-cd-01".to_owned())]),
+        },
+    }
+}
+
+/// Answers every delivery with its result, until a number of them are settled.
+pub async fn relay(subscriber: &mut Subscriber, count: usize) {
+    let mut settled = 0;
+    while settled < count {
+        match subscriber.event().await {
+            Event::Delivery(delivery) => subscriber.finish(delivery.tag, vec![result_of(&delivery)]),
+            Event::Settled(_) => settled += 1,
+            Event::SessionLost { reason, .. } => panic!("a session was lost: {reason}"),
+        }
+    }
+}
+
+/// One call may put its jobs into the queue in any order; what is confirmed before another call stands before it.
+pub async fn enqueue_in_order(broker: &dyn Broker, bodies: impl IntoIterator<Item = String>) {
+    for body in bodies {
+        enqueue(broker, [body]).await;
+    }
+}

@@ -1,9 +1,11 @@
 //! Verbs that move letters, but release nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bulkrelease::broker::Queue;
 use bulkrelease::contract::{Message, header};
+use tokio::time::sleep;
 
 use super::house::{House, job_of, letter};
 use crate::support::subscriber::{deliveries, depth_becomes, drain};
@@ -56,8 +58,8 @@ pub async fn an_import_fails_midway(house: House) {
     depth_becomes(&*house.broker, Queue::Dead, imported).await;
     let lines = std::fs::read_to_string(&left).expect("what is left").lines().count();
     assert_eq!(lines as u64 + imported, LETTERS as u64);
-    // What is left is not written over.
-    house.ends(&["import", &file], 1, &["can't be kept in"]).await;
+    // What is left is not written over, nor forgotten.
+    house.ends(&["import", &file], 1, &[&left, "import that first", "nothing was imported"]).await;
     house.limit_dead(None);
     house.dead(&["discard", "--all", "--yes"]).await;
 
@@ -67,6 +69,54 @@ pub async fn an_import_fails_midway(house: House) {
     let back: BTreeSet<String> =
         deliveries(&mut subscription, lines).await.iter().map(|delivery| job_of(&delivery.message)).collect();
     assert_eq!(back.len(), lines, "each of them once");
+}
+
+/// Killed at any moment, and whatever is wrong.
+pub async fn an_export_is_there_whole_or_not_at_all(house: House) {
+    const LETTERS: usize = 3000;
+    house.refused(&["export", "--to", &house.plan("no/such/folder/file")], "", &["no/such/folder/file"]).await;
+    house.ends(&["export", "--to", &house.plan("empty.jsonl")], 3, &["is empty"]).await;
+    house.deposit_many(0, LETTERS, |n| letter(&format!("j{n}"), 20, "Locked", "ecs", 60)).await;
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(house.path("")).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with("queue.db")).collect()
+    };
+    let file = house.plan("letters.jsonl");
+    let mut program = house.start(&["export", "--to", &file], "");
+    while program.runs() && names().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    program.kill();
+    // However far it came, no half a file has the name.
+    if house.path("letters.jsonl").exists() {
+        assert_eq!(std::fs::read_to_string(&file).expect("a file").lines().count(), LETTERS);
+        std::fs::remove_file(&file).expect("a file");
+    }
+    depth_becomes(&*house.broker, Queue::Dead, LETTERS as u64).await;
+    house.dead(&["export", "--to", &file]).await;
+    assert_eq!(std::fs::read_to_string(&file).expect("a file").lines().count(), LETTERS);
+}
+
+pub async fn an_import_that_is_stopped_is_gone_on_with_and_doubles_nothing(house: House) {
+    const LETTERS: usize = 30_000;
+    let lines: String = (0..LETTERS).map(|n| format!("{{\"MessageId\":\"j{n}\",\"Body\":\"x\"}}\n")).collect();
+    let file = house.plan("letters.jsonl");
+    std::fs::write(&file, lines).expect("a file");
+    let program = house.start(&["import", &file], "");
+    while house.broker.depth(Queue::Dead).await.expect("a depth") == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    program.terminate();
+    let mut program = program;
+    let ended = program.ended(crate::support::subscriber::PATIENCE).await;
+    let left = house.plan("letters.jsonl.left");
+    // It may have been quicker than the signal.
+    if ended.code != Some(0) {
+        assert!(ended.code == Some(6) && ended.errors.contains("are imported: stopped"), "{ended:?}");
+        house.dead(&["import", &left]).await;
+    }
+    depth_becomes(&*house.broker, Queue::Dead, LETTERS as u64).await;
 }
 
 pub async fn exit_codes_tell_what_is_left_to_do(house: House) {

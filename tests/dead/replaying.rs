@@ -120,6 +120,27 @@ pub async fn a_canary_of_which_nobody_speaks_stops_the_replay(house: House) {
     depth_becomes(&*house.broker, Queue::Dead, 0).await;
 }
 
+/// As a crash between confirm and acknowledgement leaves it: its job is under way, and the letter comes back.
+pub async fn a_letter_that_comes_back_after_it_was_sent_is_not_sent_again(house: House) {
+    let letters: Vec<Message> = (0..3).map(|n| letter(&format!("j{n}"), 1, "Locked", "ecs", 60)).collect();
+    for (count, left) in [(1, 0), (3, 2)] {
+        house.deposit(&letters[..count]).await;
+        let plan = house.plan("returned.plan");
+        let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", &plan];
+        house.ends(&replay, 5, &["1 letters are jobs again", &format!("{left} letters are left")]).await;
+        house.deposit_many(left, 1, |_| letters[0].clone()).await;
+        // Whatever a process held that is gone was handed out before.
+        let mut somebody = house.broker.subscribe(Queue::Dead, 10);
+        deliveries(&mut somebody, count).await;
+        somebody.close(PATIENCE).await;
+        depth_becomes(&*house.broker, Queue::Dead, count as u64).await;
+        house.dead(&["replay", "--resume", &plan, "--no-canary"]).await;
+        depth_becomes(&*house.broker, Queue::Dead, 0).await;
+        let times = sent(&house, count).await;
+        assert!(times.len() == count && times.values().all(|times| *times == 1), "{times:?}");
+    }
+}
+
 pub async fn a_killed_replay_is_gone_on_with_and_loses_nothing(house: House) {
     const LETTERS: usize = 1500;
     let plan = house.path("killed.plan");
@@ -146,6 +167,18 @@ pub async fn a_stopped_replay_is_gone_on_with_and_sends_everything_once(house: H
     let ended = program.ended(PATIENCE).await;
     assert_eq!(ended.code, Some(6), "{ended:?}");
     assert!(ended.errors.contains("stopped: ") && ended.errors.contains("--resume"), "{}", ended.errors);
+    // The terminal is gone.
+    let mut program = house.start(&["replay", "--resume", plan, "--rate", "300"], "");
+    let begun = Instant::now();
+    let there = house.broker.depth(Queue::Jobs).await.expect("a depth");
+    while house.broker.depth(Queue::Jobs).await.expect("a depth") == there {
+        assert!(program.runs() && begun.elapsed() < PATIENCE, "{}", program.errors());
+        sleep(Duration::from_millis(5)).await;
+    }
+    program.reload();
+    let ended = program.ended(PATIENCE).await;
+    assert_eq!(ended.code, Some(6), "{ended:?}");
+
     let ended = house.ended(&["replay", "--resume", plan], "").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.output.contains("twice"), "nothing is in doubt: {}", ended.output);
@@ -170,7 +203,9 @@ pub async fn a_repeated_replay_is_refused_while_the_first_is_unfinished(house: H
     house
         .refused(&["replay", "--resume", other.to_str().expect("a path in UTF-8")], "", &["the plan is for other-"])
         .await;
-    house.refused(&["replay", "--resume", "/no/such/plan"], "", &["/no/such/plan"]).await;
+    house.refused(&["replay", "--resume", "/no/such/plan"], "", &["there is no plan /no/such/plan"]).await;
+    let nowhere = ["replay", "--all", "--yes", "--plan", "/no/such/folder/a.plan"];
+    house.refused(&nowhere, "", &["--plan FILE names another place", "/no/such/folder/a.plan"]).await;
     house.refused(&["replay", "--resume", plan, "--all"], "", &["cannot be used with"]).await;
 }
 

@@ -75,7 +75,7 @@ impl Program {
         signals::send("TERM", self.id());
     }
 
-    /// Asks it to read its settings again.
+    /// Asks it to read its settings again; a command without any is told that its terminal is gone.
     pub fn reload(&self) {
         signals::send("HUP", self.id());
     }

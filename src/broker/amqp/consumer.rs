@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What is said beside the reason of a loss while deliveries come one at a time.
 const SUSPICION: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: deliveries \
                          come one at a time until the queue's delivery limit has moved it to release.dead";
+/// The same of a queue whose delivery limit nothing reaches.
+const SUSPICION_OF_ANOTHER: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: \
+                                    `bulkrelease dead list` says how to take it out";
 
 /// Where the consuming side hears and speaks.
 pub(super) struct Ends {
@@ -62,6 +65,9 @@ pub(super) struct ConsumingSide {
     ending: bool,
     /// The consumer's stream has ended because we cancelled it.
     drained: bool,
+    /// Came after the wish to stop. Given back before the consumer has ended, they would only come again and count as
+    /// delivered once more.
+    late: Vec<DeliveryTag>,
     /// The subscriber asked for more than the prefetch.
     more: bool,
     backoff: Backoff,
@@ -87,6 +93,7 @@ impl ConsumingSide {
             stopped: false,
             ending: false,
             drained: false,
+            late: Vec::new(),
             more: false,
             backoff: Backoff::new(),
             isolation: Isolation::new(source.prefetch),
@@ -146,20 +153,28 @@ impl ConsumingSide {
             self.forward();
         }
         if let Some(session) = self.session {
-            session.close().await;
+            let number = session.number;
+            if !session.close().await {
+                let reason = "the connection broke at its end: what was acknowledged last may come again".to_owned();
+                if self.events.try_send(Event::SessionLost { session: number, reason }).is_err() {
+                    tracing::debug!("the last acks may be lost, and nobody listens");
+                }
+            }
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Settle(Settlement::Finish { tag, publications }) => self.publish(tag, publications),
-            Command::Settle(Settlement::GiveBack { tag }) => {
-                let given_back = self.session.as_mut().map_or(Ok(()), |session| session.give_back(tag));
-                self.lose_on(given_back);
-            }
+            Command::Settle(Settlement::GiveBack { tag }) => self.give_back(tag),
             Command::TakeMore => self.more = true,
             Command::StopDeliveries => self.stop(),
         }
+    }
+
+    fn give_back(&mut self, tag: DeliveryTag) {
+        let given_back = self.session.as_mut().map_or(Ok(()), |session| session.give_back(tag));
+        self.lose_on(given_back);
     }
 
     /// Has everything published; the ack comes with the confirms.
@@ -207,16 +222,18 @@ impl ConsumingSide {
     /// Whether another one can be taken.
     fn take(&mut self, delivery: Option<lapin::Result<Delivery>>) -> bool {
         match delivery {
-            Some(Ok(delivery)) if self.stopped => {
-                let given_back = self.session.as_mut().map_or(Ok(()), |session| session.give_back(delivery.tag));
-                self.lose_on(given_back);
-            }
+            Some(Ok(delivery)) if self.stopped => self.late.push(delivery.tag),
             Some(Ok(delivery)) => {
                 self.outbox.push_back(Event::Delivery(delivery));
                 self.forward();
             }
             Some(Err(error)) => self.lose(error.to_string()),
-            None if self.stopped => self.drained = true,
+            None if self.stopped => {
+                self.drained = true;
+                for tag in std::mem::take(&mut self.late) {
+                    self.give_back(tag);
+                }
+            }
             None => self.lose("the broker cancelled the consumer".to_owned()),
         }
         self.wants_deliveries()
@@ -286,7 +303,12 @@ impl ConsumingSide {
 
     /// Every tag of the session is void from here on, and said to be.
     fn lose(&mut self, reason: String) {
+        // What is confirmed by now is said to be. It comes again all the same, and what became of it is known.
+        while let Ok(tag) = self.confirmed.try_recv() {
+            self.finish(tag);
+        }
         let Some(session) = self.session.take() else { return };
+        self.late.clear();
         let number = session.number;
         if self.isolation.lost(session.age()) {
             self.backoff.reset();
@@ -295,7 +317,8 @@ impl ConsumingSide {
         self.more = false;
         self.order(Order::Forget { session: number });
         self.outbox.retain(|event| !matches!(event, Event::Delivery(delivery) if delivery.tag.session == number));
-        let problem = if self.isolation.is_narrow() { format!("{reason}; {SUSPICION}") } else { reason.clone() };
+        let suspicion = if self.queue == Queue::Jobs { SUSPICION } else { SUSPICION_OF_ANOTHER };
+        let problem = if self.isolation.is_narrow() { format!("{reason}; {suspicion}") } else { reason.clone() };
         self.health.report(Side::Consuming, Some(problem));
         self.outbox.push_back(Event::SessionLost { session: number, reason });
         if !self.stopped {

@@ -28,7 +28,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 /// How many consumers a look takes, at most.
 const PAGES: u64 = 32;
-const SMALLEST_PAGE: u64 = 100;
+/// Small, because a letter may have megabytes.
+const SMALLEST_PAGE: u64 = 10;
 /// How long the messages may take to be back in their queue.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -149,10 +150,18 @@ impl View {
     }
 
     fn stopped_at(&self, seen: u64, reason: &str) -> BrokerError {
-        let queue = self.queue.name();
+        let (queue, count) = (self.queue.name(), seen + 1);
+        let keep = match seen {
+            0 => String::new(),
+            _ => format!(
+                " It takes them from the front, so `bulkrelease dead export > first.jsonl` must keep the {seen} before it first, \
+                 and `bulkrelease dead import first.jsonl` brings them back"
+            ),
+        };
         self.server.unreachable(&format!(
             "{reason}, after {seen} messages of {queue}. If it stops there every time, the next message has a property that \
-             is not UTF-8: take it out with RabbitMQ's management (get messages, ack mode \"reject requeue false\")"
+             is not UTF-8, and nothing here gets past it: take {count} messages out with RabbitMQ's management (get messages, \
+             ack mode \"reject requeue false\").{keep}"
         ))
     }
 

@@ -127,6 +127,10 @@ async fn passive_declare(connection: &Connection, queue: &Queue) -> lapin::Resul
 }
 
 impl Broker for AmqpBroker {
+    fn place(&self) -> String {
+        self.server.address().to_owned()
+    }
+
     /// Declares even where `broker.declare` is off: whoever calls this asks for it.
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         async {

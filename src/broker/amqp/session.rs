@@ -187,17 +187,16 @@ impl Session {
         async move { channel.basic_cancel(tag, BasicCancelOptions::default()).await }.boxed()
     }
 
-    /// Sends every ack and closes: what is not finished goes back to its queue.
-    pub(super) async fn close(mut self) {
+    /// Sends every ack and closes: what is not finished goes back to its queue. Whether the acks are known to have arrived.
+    pub(super) async fn close(mut self) -> bool {
         let acks = self.acknowledge.all();
         let sent = self.send(acks);
         sleep_until(self.settled + STASH).await;
         // The answer to the closing of the channel says that the acks before it have arrived.
         let closed = timeout(CLOSE_TIMEOUT, self.channel.close(200, "OK".into())).await;
-        if sent.is_err() || !matches!(closed, Ok(Ok(()))) {
-            tracing::debug!("the last acks may be lost: the broker will deliver those again");
-        }
+        let arrived = sent.is_ok() && matches!(closed, Ok(Ok(())));
         close(&self.connection).await;
+        arrived
     }
 
     fn send(&mut self, acks: Vec<Ack>) -> lapin::Result<()> {

@@ -18,6 +18,13 @@ pub async fn look(path: PathBuf, queue: Queue) -> Result<Look, BrokerError> {
             return Err(BrokerError::Missing { entity: format!("queue {name}") });
         }
         let queue = name;
+        // What a process held that is gone stands in its old place again, as the next claim would put it there.
+        while store.read(|file| statements::expired_holder(file, &queue, store::now()))?.is_some() {
+            store.write(|file| {
+                let expired = statements::expired_holder(file, &queue, store::now())?;
+                expired.map_or(Ok(()), |session| statements::end_session(file, session))
+            })?;
+        }
         let (expected, others) = store.read(|file| {
             let now = store::now();
             Ok((statements::depth(file, &queue, now)?, statements::holders(file, &queue, now)?))
@@ -29,7 +36,7 @@ pub async fn look(path: PathBuf, queue: Queue) -> Result<Look, BrokerError> {
         let failing = sink.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let show = |message| sink.blocking_send(Ok(message)).is_ok();
-            store.read(|file| statements::each_ready(file, &queue, store::now(), show))
+            store.read(|file| statements::each_ready(file, &queue, show))
         });
         if let Err(error) = joined(reading.await)
             && failing.send(Err(error)).await.is_err()

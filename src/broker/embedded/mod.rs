@@ -93,6 +93,11 @@ impl EmbeddedBroker {
 }
 
 impl Broker for EmbeddedBroker {
+    fn place(&self) -> String {
+        let whole = self.path.canonicalize().or_else(|_| std::path::absolute(&self.path));
+        format!("sqlite:{}", whole.as_deref().unwrap_or(&self.path).display())
+    }
+
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         self.connection.run(Store::declare).boxed()
     }

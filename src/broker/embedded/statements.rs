@@ -101,18 +101,15 @@ pub fn holders(connection: &Connection, queue: &str, now: i64) -> rusqlite::Resu
     connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0))
 }
 
+/// Row by row along the index, so that the first of a million messages is there at once and none has to be kept.
+const EACH_READY: &str = "SELECT properties, body FROM message WHERE queue = ?1 AND session IS NULL AND due IS NULL
+    ORDER BY turn, id";
+
 /// Shows the messages that a claim would find, in their order, until there is no further one or `show` says that it has seen
-/// enough. What a session holds that ran out is among them: nobody else may look for long.
-pub fn each_ready(
-    connection: &Connection,
-    queue: &str,
-    now: i64,
-    mut show: impl FnMut(Message) -> bool,
-) -> rusqlite::Result<()> {
-    let sql = "SELECT properties, body FROM message WHERE queue = ?1 AND due IS NULL
-        AND (session IS NULL OR session IN (SELECT id FROM session WHERE expires <= ?2)) ORDER BY turn, id";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![queue, now])?;
+/// enough.
+pub fn each_ready(connection: &Connection, queue: &str, mut show: impl FnMut(Message) -> bool) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(EACH_READY)?;
+    let mut rows = statement.query(params![queue])?;
     while let Some(row) = rows.next()? {
         let properties = properties::from_json(row.get_ref(0)?.as_str()?);
         if !show(Message { properties, body: row.get(1)? }) {
@@ -152,6 +149,13 @@ pub fn held(connection: &Connection, session: u64) -> rusqlite::Result<usize> {
 pub fn end_session(connection: &Connection, session: u64) -> rusqlite::Result<()> {
     count(connection, "UPDATE message SET session = NULL WHERE session = ?1", params![session])?;
     count(connection, "DELETE FROM session WHERE id = ?1", params![session]).map(drop)
+}
+
+/// A session that was not renewed in time and holds messages of a queue.
+pub fn expired_holder(connection: &Connection, queue: &str, now: i64) -> rusqlite::Result<Option<u64>> {
+    let sql = "SELECT id FROM session WHERE expires <= ?2
+        AND EXISTS (SELECT 1 FROM message WHERE message.session = session.id AND message.queue = ?1) LIMIT 1";
+    connection.prepare_cached(sql)?.query_row(params![queue, now], |row| row.get(0)).optional()
 }
 
 /// Ends every session that was not renewed in time.
@@ -230,4 +234,25 @@ pub fn end_expired_beacons(connection: &Connection, now: i64) -> rusqlite::Resul
 
 fn count(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::embedded::store::Store;
+
+    #[test]
+    fn a_look_goes_along_the_index_and_sorts_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&directory.path().join("queue.db")).unwrap();
+        store.declare().unwrap();
+        let plan = store.read(|file| {
+            let mut statement = file.prepare(&format!("EXPLAIN QUERY PLAN {EACH_READY}"))?;
+            let steps = statement.query_map(params!["release.dead"], |row| row.get::<_, String>(3))?;
+            steps.collect::<rusqlite::Result<Vec<String>>>()
+        });
+        let plan = plan.unwrap();
+        let [only] = &plan[..] else { panic!("{plan:?}") };
+        assert!(only.contains("USING INDEX message_ready (queue=? AND due=?)"), "{only}");
+    }
 }

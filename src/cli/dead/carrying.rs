@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::looking;
 use super::progress::Progress;
 use super::replay::Sending;
-use super::unfinished::Unfinished;
+use super::unfinished;
 use crate::broker::{Broker, Destination, Publication, Queue, WatchName};
 use crate::cli::signals;
 use crate::contract::Message;
@@ -42,12 +42,14 @@ enum Outcome {
 struct Rest {
     letters: u64,
     in_doubt: u64,
+    /// Whether the queue is known to have let go of all that was sent.
+    is_let_go: bool,
 }
 
 impl Carrying<'_> {
     pub async fn out(&self, mut file: PlanFile, resumed: Resumed) -> anyhow::Result<()> {
         let Resumed { head, tally, canary_passed } = resumed;
-        let mut stop = signals::stop()?.boxed();
+        let mut stop = signals::stop_or_hangup()?.boxed();
         let no_canary = self.sending.no_canary;
         if no_canary && !canary_passed {
             // Whoever goes on with it means it, too.
@@ -72,15 +74,21 @@ impl Carrying<'_> {
         let stages = Stages { wait: self.sending.canary_wait, are_passed: canary_passed };
         let outcome = stages.run(&mut mover, canary.as_mut(), &mut stop, &mut progress).await;
         progress.end();
-        let moved = mover.moved();
-        let rest = Rest { letters: mover.left(), in_doubt: mover.left_in_doubt() };
-        mover.close().await;
+        let (moved, again) = (mover.moved(), mover.sent_again());
+        let (letters, in_doubt) = (mover.left(), mover.left_in_doubt());
+        let rest = Rest { letters, in_doubt, is_let_go: mover.close().await };
         if let Some(canary) = canary
             && let Err(error) = canary.end().await
         {
-            eprintln!("warning: the watch {} can't be removed, it goes by itself in a day: {error}", watcher(&head)?);
+            note!("warning: the watch {} can't be removed, it goes by itself in a day: {error}", watcher(&head)?);
         }
         say!("{moved} letters are jobs again");
+        if again > 0 {
+            say!(
+                "{again} of them were sent again, since nothing was heard of the first time: where that makes it twice, both results \
+                 bear the same ResultId"
+            );
+        }
         let flag = if no_canary { " --no-canary" } else { "" };
         let on = format!("go on with: bulkrelease dead replay --resume {path}{flag}");
         let outcome = outcome.with_context(|| format!("{} letters are left; {on}", rest.letters))?;
@@ -99,11 +107,15 @@ impl Carrying<'_> {
 
     /// Whether the plan is carried out; an error that says how to go on if not.
     async fn conclude(&self, outcome: Outcome, rest: &Rest, on: &str) -> anyhow::Result<bool> {
-        let Rest { letters: left, in_doubt } = rest;
+        let Rest { letters: left, in_doubt, is_let_go } = rest;
         let unfinished = match outcome {
+            Outcome::Done if !is_let_go => unfinished::held(format!(
+                "all letters are jobs again, but the connection broke before {} was known to let go of the last of them; {on}",
+                Queue::Dead.name()
+            )),
             Outcome::Done => return Ok(true),
             Outcome::Ended(End::Missing) if looking::others(self.broker, &Queue::Dead).await? > 0 => {
-                Unfinished::Held(format!(
+                unfinished::held(format!(
                     "{left} letters are held by another who reads {}, or were moved by it: when it is done, {on}",
                     Queue::Dead.name()
                 ))
@@ -117,7 +129,7 @@ impl Carrying<'_> {
                     0 => String::new(),
                     _ => format!(", or {in_doubt} of them this replay before an interruption"),
                 };
-                Unfinished::Held(format!(
+                unfinished::held(format!(
                     "{left} letters are in the queue no more: somebody else moved them{ours}. Delete the plan file, or {on} if they \
                      come back"
                 ))
@@ -128,7 +140,7 @@ impl Carrying<'_> {
                 } else {
                     ("of something else", "look into that")
                 };
-                Unfinished::Canary(format!(
+                unfinished::canary(format!(
                     "stopped by the canary: {died} of the last {of} letters heard of died again, {what}: {} {}: {} (job {}). \
                      {left} letters are left; {how}, then {on} (--no-canary sends the rest whatever happens)",
                     last.fingerprint,
@@ -137,13 +149,13 @@ impl Carrying<'_> {
                     printable(&last.job)
                 ))
             }
-            Outcome::Canary(Verdict::Silent(count)) => Unfinished::Canary(format!(
+            Outcome::Canary(Verdict::Silent(count)) => unfinished::canary(format!(
                 "stopped by the canary: no word of {count} letters within {:?}: does a worker run, and is it ready? {left} \
                  letters are left; then {on} (--canary-wait gives it longer)",
                 self.sending.canary_wait
             )),
             Outcome::Ended(_) | Outcome::Canary(_) => {
-                Unfinished::Stopped(format!("stopped: {left} letters are left; {on}"))
+                unfinished::stopped(format!("stopped: {left} letters are left; {on}"))
             }
         };
         Err(unfinished.into())

@@ -55,7 +55,7 @@ impl Choosing {
             return Err(seen.nothing(&queue, &self.selection).into());
         }
         if let Some(gap) = seen.gap() {
-            eprintln!("warning: {gap}");
+            note!("warning: {gap}");
         }
         Ok((plan, seen))
     }

@@ -16,7 +16,7 @@ pub struct ListCommand {
 
     /// Look at what was discarded
     #[arg(long)]
-    archive: bool,
+    pub(super) archive: bool,
 
     /// Write one JSON object, for programs
     #[arg(long)]

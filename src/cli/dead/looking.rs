@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::unfinished::Unfinished;
+use super::unfinished;
 use crate::broker::{Broker, Queue};
+use crate::cli::ending::Ending;
 use crate::contract::Message;
 use crate::dead::letter::Letter;
 use crate::dead::selection::Selection;
@@ -33,20 +34,20 @@ impl Seen {
     }
 
     /// Whether all letters were shown, for the exit code.
-    pub fn whole(&self) -> Result<(), Unfinished> {
-        self.gap().map_or(Ok(()), |gap| Err(Unfinished::Held(gap)))
+    pub fn whole(&self) -> Result<(), Ending> {
+        self.gap().map_or(Ok(()), |gap| Err(unfinished::held(gap)))
     }
 
     /// Why no letter was chosen.
-    pub fn nothing(&self, queue: &Queue, selection: &Selection) -> Unfinished {
+    pub fn nothing(&self, queue: &Queue, selection: &Selection) -> Ending {
         let queue = queue.name();
         match (self.gap(), self.messages) {
-            (Some(gap), _) => Unfinished::Held(format!("{queue}: no letter to do it with: {gap}")),
-            (None, 0) => Unfinished::NoMatch(format!("{queue} is empty")),
+            (Some(gap), _) => unfinished::held(format!("{queue}: no letter to do it with: {gap}")),
+            (None, 0) => unfinished::no_match(format!("{queue} is empty")),
             (None, all) if selection.is_everything() => {
-                Unfinished::NoMatch(format!("{queue}: {all} messages, none of them a letter to do it with"))
+                unfinished::no_match(format!("{queue}: {all} messages, none of them a letter to do it with"))
             }
-            (None, all) => Unfinished::NoMatch(format!("{queue}: none of its {all} letters matches")),
+            (None, all) => unfinished::no_match(format!("{queue}: none of its {all} letters matches")),
         }
     }
 }

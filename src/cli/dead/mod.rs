@@ -17,9 +17,9 @@ mod retarget;
 mod show;
 mod unfinished;
 
-pub use self::unfinished::Unfinished;
-use crate::broker;
-use crate::config::Settings;
+use crate::broker::{self, Queue};
+use crate::cli::logging;
+use crate::config::{LogSettings, Settings};
 
 /// Look at what was given up on, and send it again, put it aside or move it elsewhere
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ Exit codes:
   3  no letter matches (`list` shows an empty list)
   4  not all of it: somebody else holds letters, or took them
   5  stopped by the canary
-  6  stopped by a signal: Ctrl-C or SIGTERM"
+  6  stopped by a signal: Ctrl-C, SIGTERM, or the end of its terminal"
 )]
 pub struct DeadCommand {
     #[command(subcommand)]
@@ -62,9 +62,32 @@ enum Verb {
     Import(import::ImportCommand),
 }
 
+impl Verb {
+    /// The queue that is looked at, and where its letters go.
+    fn queues(&self) -> String {
+        let (from, to) = match self {
+            Self::List(list::ListCommand { archive, .. })
+            | Self::Show(show::ShowCommand { archive, .. })
+            | Self::Export(export::ExportCommand { archive, .. }) => (Some(looking::queue(*archive)), None),
+            Self::Replay(_) | Self::Retarget(_) => (Some(Queue::Dead), Some(Queue::Jobs)),
+            Self::Discard(_) => (Some(Queue::Dead), Some(Queue::Archive)),
+            Self::Restore(_) => (Some(Queue::Archive), Some(Queue::Dead)),
+            Self::Purge(_) => (Some(Queue::Archive), None),
+            Self::Import(_) => (None, Some(Queue::Dead)),
+        };
+        match (from, to) {
+            (Some(from), Some(to)) => format!("{} -> {}", from.name(), to.name()),
+            (from, to) => from.or(to).map_or_else(String::new, |queue| queue.name()),
+        }
+    }
+}
+
 impl DeadCommand {
     pub async fn run(self, settings: Settings) -> anyhow::Result<()> {
+        logging::start(&LogSettings { level: level(&settings.log.level), ..settings.log.clone() })?;
         let broker = broker::open(&settings.broker, &settings.retry.steps)?;
+        // Before anything is looked at or waited for: whoever is in the wrong place wants to know now.
+        note!("{} at {}", self.verb.queues(), broker.place());
         match self.verb {
             Verb::List(command) => command.run(&*broker).await,
             Verb::Show(command) => command.run(&*broker).await,
@@ -77,4 +100,9 @@ impl DeadCommand {
             Verb::Import(command) => command.run(&*broker).await,
         }
     }
+}
+
+/// Whoever waits wants to hear why, and not that all is well, unless the settings say what to log.
+fn level(set: &str) -> String {
+    if set == LogSettings::default().level { "bulkrelease=warn".to_owned() } else { set.to_owned() }
 }

@@ -7,7 +7,7 @@ use super::choosing::{self, Choosing};
 use super::confirm::confirm;
 use super::looking;
 use super::progress::Progress;
-use super::unfinished::Unfinished;
+use super::unfinished;
 use crate::broker::{Broker, Destination, Publication, Queue};
 use crate::cli::signals;
 use crate::config::Settings;
@@ -35,7 +35,7 @@ impl Moving {
         if !choosing.yes {
             confirm("letters", letters)?;
         }
-        let mut stop = signals::stop()?.boxed();
+        let mut stop = signals::stop_or_hangup()?.boxed();
         let becomes = |message: &Message| -> Vec<Publication> {
             to.iter().map(|to| Publication { to: to.clone(), message: message.clone() }).collect()
         };
@@ -52,21 +52,26 @@ impl Moving {
         let end = mover.run(u64::MAX, &mut stop, &mut Unwatched, &mut |moved| progress.show(moved)).await;
         progress.end();
         let (moved, left) = (mover.moved(), mover.left());
-        mover.close().await;
+        let is_let_go = mover.close().await;
         say!("{moved} letters {done}");
         match end? {
+            End::Reached if !is_let_go => Err(unfinished::held(format!(
+                "the connection broke before {} was known to let go of the last of them: the same command goes on",
+                from.name()
+            ))
+            .into()),
             End::Reached => Ok(seen.whole()?),
-            End::Missing if looking::others(broker, &from).await? > 0 => Err(Unfinished::Held(format!(
+            End::Missing if looking::others(broker, &from).await? > 0 => Err(unfinished::held(format!(
                 "{left} letters are held by another who reads {}, or were moved by it: the same command goes on when it is done",
                 from.name()
             ))
             .into()),
-            End::Missing => Err(Unfinished::Held(format!(
+            End::Missing => Err(unfinished::held(format!(
                 "{left} letters were in the queue no more: somebody else moved them, or this did before the broker's connection broke"
             ))
             .into()),
             End::Stopped | End::Objected => {
-                Err(Unfinished::Stopped(format!("stopped: {left} letters are left; the same command goes on")).into())
+                Err(unfinished::stopped(format!("stopped: {left} letters are left; the same command goes on")).into())
             }
         }
     }

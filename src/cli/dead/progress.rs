@@ -23,7 +23,7 @@ impl Progress {
     pub fn show(&mut self, moved: u64) {
         match &self.bar {
             Some(bar) => bar.set_position(moved),
-            None if moved != self.told => eprintln!("{moved}/{} letters", self.total),
+            None if moved != self.told => note!("{moved}/{} letters", self.total),
             None => {}
         }
         self.told = moved;

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
+use jiff::SignedDuration;
 
 use super::carrying::Carrying;
 use super::choosing::{self, Choosing};
 use super::confirm::confirm;
 use super::looking;
 use crate::broker::{Broker, Queue};
-use crate::config::{Settings, parse_duration, redacted};
+use crate::config::{Settings, parse_duration};
 use crate::contract::AccountName;
 use crate::dead::plan::{Plan, Purpose};
-use crate::dead::plan_file::{Head, PlanFile, Resumed};
+use crate::dead::plan_file::{Head, PlanFile, PlanFileError, Resumed};
 
 /// Send letters to the jobs again: shown first, tried on 1, then 10, then the rest
 ///
@@ -59,6 +60,11 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("{text:?} is no rate: write letters a second, from 0.001 to 1000000"))
 }
 
+/// As people say it: `1h 2m 3s`.
+fn rounded(time: Duration) -> String {
+    format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)))
+}
+
 impl ReplayCommand {
     pub async fn run(self, broker: &dyn Broker, settings: &Settings) -> anyhow::Result<()> {
         let replay = Replay { broker, settings, choosing: &self.choosing, sending: &self.sending };
@@ -79,14 +85,19 @@ pub struct Replay<'a> {
 impl Replay<'_> {
     pub async fn begin(&self, account: Option<AccountName>) -> anyhow::Result<()> {
         // Before anything is looked at: whoever repeats a command wants to know this first.
-        PlanFile::refuse_existing(&self.sending.plan)?;
+        PlanFile::check_place(&self.sending.plan).map_err(|refused| match refused {
+            PlanFileError::Io { .. } => {
+                anyhow::Error::new(refused).context("the plan can't be kept: --plan FILE names another place")
+            }
+            _ => refused.into(),
+        })?;
         let purpose = Purpose::Replay { account: account.clone() };
         let (plan, seen) = self.choosing.plan(self.broker, Queue::Dead, purpose).await?;
         self.show(&plan, account.as_ref());
         if !self.choosing.yes {
             confirm("ids", plan.groups.ids)?;
         }
-        let head = Head::new(self.broker_name(), account, plan.groups.letters, plan.groups.ids);
+        let head = Head::new(self.broker.place(), account, plan.groups.letters, plan.groups.ids);
         let file = PlanFile::create(&self.sending.plan, &head, &plan.letters)?;
         self.carry_out(file, Resumed { head, tally: plan.tally(), canary_passed: false }, seen.others).await?;
         Ok(seen.whole()?)
@@ -94,9 +105,9 @@ impl Replay<'_> {
 
     async fn resume(&self, path: &Path) -> anyhow::Result<()> {
         let (file, resumed) = PlanFile::open(path)?;
-        let (planned, here) = (&resumed.head.broker, self.broker_name());
+        let (planned, here) = (&resumed.head.broker, self.broker.place());
         if *planned != here {
-            bail!("the plan is for {planned}, and broker.url is {here}");
+            bail!("the plan is for {planned}, and broker.url names {here}: nothing was changed");
         }
         say!("going on: {} of {} letters are left", resumed.tally.left(), resumed.head.letters);
         let in_doubt = resumed.tally.left_in_doubt();
@@ -107,6 +118,12 @@ impl Replay<'_> {
             );
         }
         let others = looking::others(self.broker, &Queue::Dead).await?;
+        if resumed.tally.awaits_returns() {
+            let patience = self.choosing.patience(others);
+            say!(
+                "what was sent before the interruption and is in the queue still is taken out: at the end {patience:?} are waited for it"
+            );
+        }
         self.carry_out(file, resumed, others).await
     }
 
@@ -114,10 +131,6 @@ impl Replay<'_> {
         let patience = self.choosing.patience(others);
         let Self { broker, settings, sending, .. } = *self;
         Carrying { broker, prefetch: settings.broker.prefetch, sending, patience }.out(file, resumed).await
-    }
-
-    fn broker_name(&self) -> String {
-        self.settings.broker.url.as_deref().map(redacted).unwrap_or_default()
     }
 
     fn show(&self, plan: &Plan, account: Option<&AccountName>) {
@@ -128,7 +141,7 @@ impl Replay<'_> {
         for calls in plan.calls(&self.settings.accounts) {
             let (account, count) = (&calls.account, calls.calls);
             match calls.time {
-                Some(time) => say!("account {account}: at least {count} calls, {time:.0?} at today's quota"),
+                Some(time) => say!("account {account}: at least {count} calls, {} at today's quota", rounded(time)),
                 None if self.settings.accounts.contains_key(account) => {
                     say!("account {account}: at least {count} calls; it has no quota");
                 }
@@ -141,5 +154,17 @@ impl Replay<'_> {
         let canary = if self.sending.no_canary { "all at once" } else { "1 letter first, then 10, then the rest" };
         let rate = self.sending.rate.map(|rate| format!(", at most {rate} letters a second")).unwrap_or_default();
         say!("{canary}{rate}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_as_people_say_it_and_never_too_short() {
+        for (time, told) in [(Duration::from_millis(1), "1s"), (Duration::from_secs(36_061), "10h 1m 1s")] {
+            assert_eq!(rounded(time), told);
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! `bulkrelease dead show`: letters, whole.
 
 use super::looking;
-use super::unfinished::Unfinished;
+use super::unfinished;
 use crate::broker::Broker;
 use crate::contract::Message;
 use crate::dead::groups::printable;
 use crate::dead::letter::Letter;
 use crate::dead::selection::Selection;
+
+/// Longer bodies are cut: no job that a worker takes by default is as long.
+const LONGEST_BODY: usize = 4 * 1024 * 1024;
 
 /// Show letters whole: of one fingerprint, of one id, or whatever the filters choose
 #[derive(Debug, clap::Args)]
@@ -24,7 +27,7 @@ pub struct ShowCommand {
 
     /// Look at what was discarded
     #[arg(long)]
-    archive: bool,
+    pub(super) archive: bool,
 }
 
 impl ShowCommand {
@@ -45,7 +48,7 @@ impl ShowCommand {
         if matching == 0 {
             seen.whole()?;
             let hint = "no letter matches: `bulkrelease dead list` shows the fingerprints that there are";
-            return Err(Unfinished::NoMatch(hint.to_owned()).into());
+            return Err(unfinished::no_match(hint).into());
         }
         if matching > shown as u64 {
             say!("{} more match: raise --limit, or `export` them", matching - shown as u64);
@@ -78,7 +81,14 @@ fn show(message: &Message, letter: &Letter) {
         Err(problem) => say!("  no job: {}", printable(problem)),
     }
     match std::str::from_utf8(&message.body) {
-        Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) => say!("{text}\n"),
+        Ok(text) if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) => {
+            say!("{} bytes that are not all to be printed: `export` writes them\n", text.len());
+        }
+        Ok(text) if text.len() > LONGEST_BODY => {
+            let beginning: String = text.chars().take(1000).collect();
+            say!("{beginning}\nand so on, {} bytes in all: `export` writes them\n", text.len());
+        }
+        Ok(text) => say!("{text}\n"),
         _ => say!("{} bytes that are no text: `export` writes them as base64\n", message.body.len()),
     }
 }

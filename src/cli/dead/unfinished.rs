@@ -1,26 +1,20 @@
-//! How a verb ends that did not do all that it was asked to, each with an exit code of its own.
+//! How a verb ends that did not do all that it was asked to. Each says what happened and how to go on, and has the exit code
+//! that `bulkrelease dead --help` lists.
 
-/// Each says what happened, and how to go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfinished {
-    #[error("{0}")]
-    NoMatch(String),
-    #[error("{0}")]
-    Held(String),
-    #[error("{0}")]
-    Canary(String),
-    #[error("{0}")]
-    Stopped(String),
+use crate::cli::ending::Ending;
+
+pub fn no_match(words: impl Into<String>) -> Ending {
+    Ending::new(3, words)
 }
 
-impl Unfinished {
-    /// As `bulkrelease dead --help` lists them.
-    pub fn code(&self) -> u8 {
-        match self {
-            Self::NoMatch(_) => 3,
-            Self::Held(_) => 4,
-            Self::Canary(_) => 5,
-            Self::Stopped(_) => 6,
-        }
-    }
+pub fn held(words: impl Into<String>) -> Ending {
+    Ending::new(4, words)
+}
+
+pub fn canary(words: impl Into<String>) -> Ending {
+    Ending::new(5, words)
+}
+
+pub fn stopped(words: impl Into<String>) -> Ending {
+    Ending::new(6, words)
 }

@@ -3,9 +3,9 @@
 mod facts;
 mod show;
 
-use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::cli::ending::Ending;
 use crate::config::{ConfigError, Loaded, parse_duration};
 use crate::doctor::{self, Soundness};
 
@@ -39,7 +39,7 @@ pub struct DoctorCommand {
 }
 
 impl DoctorCommand {
-    pub async fn run(self, loaded: Result<Loaded, ConfigError>) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, loaded: Result<Loaded, ConfigError>) -> anyhow::Result<()> {
         let report = match loaded {
             Ok(Loaded { settings, .. }) => doctor::examine(&facts::gather(&settings, self.consumer_timeout).await),
             Err(error) => doctor::refused(&error),
@@ -49,10 +49,10 @@ impl DoctorCommand {
         } else {
             show::words(&report)
         }
-        Ok(match report.soundness() {
-            Soundness::Sound => ExitCode::SUCCESS,
-            Soundness::Findings => ExitCode::from(1),
-            Soundness::Unchecked => ExitCode::from(2),
-        })
+        match report.soundness() {
+            Soundness::Sound => Ok(()),
+            Soundness::Findings => Err(Ending::new(1, "something was found that matters").into()),
+            Soundness::Unchecked => Err(Ending::new(2, "not everything could be looked at").into()),
+        }
     }
 }

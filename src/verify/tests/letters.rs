@@ -81,6 +81,47 @@ fn a_replays_result_lists_the_letters_ids_and_what_it_gives_up_is_a_letter_again
 }
 
 #[test]
+fn a_letter_that_was_imported_is_the_one_that_it_was() {
+    use Outcome::*;
+    const IMPORTED: u32 = 1_700_000_000;
+    let letter = dead_letter(&["i-2"]);
+    let numbered = |number: u32| {
+        let mut letter = letter.clone();
+        letter.properties.headers.insert(header::REPLAY.to_owned(), number.to_string());
+        letter
+    };
+    let report = |facts: &dyn Fn(&mut Books)| {
+        let mut books = Books::default();
+        books.job(BODY, None);
+        books.result(result(&[("i-1", Released), ("i-2", Rejected)]));
+        books.dead_letter(&letter);
+        facts(&mut books);
+        books.no_other_waits();
+        books.judged()
+    };
+    // It waits, as if it had never left.
+    let waits = report(&|books| books.waits(&numbered(IMPORTED)));
+    assert_eq!((waits.findings.len(), waits.summary.ended[&Ended::DeadLetter]), (0, 1), "{waits:?}");
+    // It was replayed, and released.
+    let released = report(&|books| books.result(result_of(&letter.body, IMPORTED + 1, &[("i-2", Released)])));
+    assert!(released.findings.is_empty(), "{released:?}");
+    assert_eq!(
+        (released.summary.replays, released.summary.namesakes, released.summary.ended[&Ended::Released]),
+        (1, 0, 2)
+    );
+    // It was replayed, and died again.
+    let again = report(&|books| {
+        books.result(result_of(&letter.body, IMPORTED + 1, &[("i-2", Rejected)]));
+        books.dead_letter(&numbered(IMPORTED + 1));
+        books.waits(&numbered(IMPORTED + 1));
+    });
+    assert_eq!((again.findings.len(), again.summary.ended[&Ended::DeadLetter]), (0, 1), "{again:?}");
+    // Another one of the job that waits says nothing of it.
+    let other = report(&|books| books.waits(&dead_letter(&["i-1"])));
+    assert!(matches!(&other.findings[..], [Finding::ReplayUnanswered { .. }]), "{other:?}");
+}
+
+#[test]
 fn a_repeat_is_no_replay_and_a_replay_no_repeat_in_whatever_order_they_come() {
     use Outcome::*;
     let letter = dead_letter(&["i-2"]);
