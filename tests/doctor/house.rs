@@ -87,15 +87,23 @@ impl House {
     }
 
     /// Asks until these are the findings; what was said then.
-    pub async fn until_codes(&self, virtual_host: &str, more: &[(String, String)], wanted: &[&str]) -> String {
-        let variables = [&self.variables(virtual_host)[..], more].concat();
+    pub async fn until_codes(&self, virtual_host: &str, wanted: &[&str]) {
+        self.until(&self.variables(virtual_host), wanted, "").await;
+    }
+
+    /// What is told of an alarm: by the management plugin some seconds after it is felt.
+    pub async fn until_alarm(&self, more: &[(String, String)], words: &str) {
+        self.until(&[&self.variables("healthy")[..], more].concat(), &["broker-alarm"], words).await;
+    }
+
+    async fn until(&self, variables: &[(String, String)], wanted: &[&str], words: &str) {
         let begun = Instant::now();
         loop {
-            let examined = examine(&[], &variables).await;
-            if codes(&examined) == wanted {
-                return examined.to_string();
+            let examined = examine(&[], variables).await;
+            if codes(&examined) == wanted && examined.to_string().contains(words) {
+                return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{wanted:?} is not found: {examined:#}");
+            assert!(begun.elapsed() < PATIENCE, "{wanted:?} {words:?} is not found: {examined:#}");
             sleep(Duration::from_millis(100)).await;
         }
     }
