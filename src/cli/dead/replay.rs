@@ -107,7 +107,10 @@ impl Replay<'_> {
         let (file, resumed) = PlanFile::open(path)?;
         let (planned, here) = (&resumed.head.broker, self.broker.place());
         if *planned != here {
-            bail!("the plan is for {planned}, and broker.url names {here}: nothing was changed");
+            bail!(
+                "the plan is for {planned}, and broker.url names {here}: nothing was changed. If that is the same broker by another \
+                 address, delete the plan and begin a new replay: what was confirmed has left the queue"
+            );
         }
         say!("going on: {} of {} letters are left", resumed.tally.left(), resumed.head.letters);
         let in_doubt = resumed.tally.left_in_doubt();
