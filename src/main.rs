@@ -1,5 +1,6 @@
 //! Parses the command line, runs one command, and turns its end into an exit code; nothing else.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use bulkrelease::cli::{Cli, exit_code};
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // A terminal that is gone must not change the exit code.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
             ExitCode::from(exit_code(&error))
         }
     }

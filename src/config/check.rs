@@ -118,7 +118,8 @@ impl Rules {
             self.demand(valid, "name", "must be 1 to 100 bytes of text without control characters");
         }
         self.demand(worker.linger <= worker.max_wait, "linger", "is longer than worker.max_wait: shorten it");
-        self.within("overdue_share", worker.overdue_share, 1..=u32::MAX);
+        // Two kinds of overdue batches have a share each: with all permits between them nothing else would be called.
+        self.within("overdue_share", worker.overdue_share, 3..=u32::MAX);
         self.within("max_in_flight_calls", worker.max_in_flight_calls, 1..=1000);
         self.within("split_budget", worker.split_budget, 1..=1000);
         // The result of a job lists every id, and must fit into one message.

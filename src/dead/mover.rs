@@ -144,6 +144,11 @@ impl<'a> Mover<'a> {
         self.tally.left()
     }
 
+    /// Whether nothing is left, and nothing that was moved before may come back.
+    pub fn is_done(&self) -> bool {
+        self.left() == 0 && !self.tally.awaits_returns()
+    }
+
     /// Messages of them that may be moved: they were sent, and no confirmation was heard.
     pub fn left_in_doubt(&self) -> u64 {
         self.tally.left_in_doubt()
@@ -162,7 +167,7 @@ impl<'a> Mover<'a> {
         (self.heard, self.well) = (Instant::now(), Instant::now());
         loop {
             self.send(until, watcher)?;
-            if self.moved >= until || self.left() == 0 && !self.tally.awaits_returns() {
+            if self.moved >= until || self.is_done() {
                 self.journal.sync()?;
                 return Ok(End::Reached);
             }
@@ -256,6 +261,8 @@ impl<'a> Mover<'a> {
                 tally.session_lost();
                 self.skipped = 0;
                 self.heard = Instant::now();
+                // The broker may hold them for the dead session as long as for another reader.
+                self.what.patience = self.what.patience.max(NOT_ALONE);
             }
         }
         Ok(())

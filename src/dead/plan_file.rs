@@ -55,7 +55,7 @@ pub enum PlanFileError {
     Exists(PathBuf),
     #[error("{} is being carried out by another process: wait until it ends, or stop it and go on with --resume", .0.display())]
     InUse(PathBuf),
-    #[error("there is no plan {}: it is carried out, or lies in another folder", .0.display())]
+    #[error("there is no plan {}: it is carried out, or lies in another folder or pod", .0.display())]
     Missing(PathBuf),
     #[error("{}: {problem}", path.display())]
     Io { path: PathBuf, problem: std::io::Error },

@@ -140,7 +140,8 @@ impl Split {
             ) => {
                 self.instance_level = true;
                 findings.push(Finding::Released(asked));
-                self.guilty(guilty, guilt, &mut findings);
+                // The message spoke of both halves: whom it names was asked of it then.
+                self.search(guilty, guilt, &mut findings);
             }
             Some(Question::Leftovers(ids)) => findings.push(Finding::Released(ids)),
             Some(Question::Run(asked)) => self.run_released(asked, &mut findings),
@@ -216,16 +217,21 @@ impl Split {
         }
     }
 
-    /// A part holds a culprit: name it if it is alone or named by the API, else ask one half.
-    fn guilty(&mut self, mut ids: Vec<InstanceId>, guilt: Guilt, findings: &mut Vec<Finding>) {
-        if ids.len() <= 1 {
-            findings.push(Finding::Culprits(ids, guilt));
-            return;
-        }
+    /// A part that was asked holds culprits: drop those that the API names, else search for them.
+    fn guilty(&mut self, ids: Vec<InstanceId>, guilt: Guilt, findings: &mut Vec<Finding>) {
         let named = named(&ids, &guilt);
-        if !named.is_empty() {
+        if named.is_empty() {
+            self.search(ids, guilt, findings);
+        } else {
             self.leftovers.extend(ids.into_iter().filter(|id| !named.contains(id)));
             findings.push(Finding::Culprits(named, guilt));
+        }
+    }
+
+    /// A part holds a culprit: it is the culprit if it is one id, else one half is asked.
+    fn search(&mut self, mut ids: Vec<InstanceId>, guilt: Guilt, findings: &mut Vec<Finding>) {
+        if ids.len() <= 1 {
+            findings.push(Finding::Culprits(ids, guilt));
             return;
         }
         let other = ids.split_off(ids.len() / 2);

@@ -34,7 +34,8 @@ const SUSPICION: &str = "a message may be what ends the sessions, by a property 
                          come one at a time until the queue's delivery limit has moved it to release.dead";
 /// The same of a queue whose delivery limit nothing reaches.
 const SUSPICION_OF_ANOTHER: &str = "a message may be what ends the sessions, by a property that is not UTF-8 for example: \
-                                    `bulkrelease dead list` says how to take it out";
+                                    a look into the queue (`bulkrelease dead list`, with `--archive` into the archive) says \
+                                    how to take it out";
 
 /// Where the consuming side hears and speaks.
 pub(super) struct Ends {

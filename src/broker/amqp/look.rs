@@ -138,7 +138,10 @@ impl View {
                     }
                 }
                 Ok(Some(Err(error))) => return Err(self.stopped_at(*seen, &error.to_string())),
-                Ok(None) => return Err(self.stopped_at(*seen, "the broker cancelled the consumer")),
+                Ok(None) => return Err(self.server.unreachable(&format!(
+                    "the broker ended the look into {} after {seen} messages: was the queue deleted, or did its node stop?",
+                    self.queue.name()
+                ))),
                 Err(_) if heard.elapsed() < patience => {}
                 // Others were quicker.
                 Err(_) if self.ready().await? == 0 => return Ok(false),
@@ -149,19 +152,29 @@ impl View {
         Ok(true)
     }
 
+    /// What can't be read is in the way of all that stands behind it. Whoever takes it out takes out what stands before it too.
     fn stopped_at(&self, seen: u64, reason: &str) -> BrokerError {
         let (queue, count) = (self.queue.name(), seen + 1);
-        let keep = match seen {
+        let keep = |export: &str| match seen {
             0 => String::new(),
             _ => format!(
-                " It takes them from the front, so `bulkrelease dead export > first.jsonl` must keep the {seen} before it first, \
-                 and `bulkrelease dead import first.jsonl` brings them back"
+                "It takes them from the front, so first keep the {seen} before it: `bulkrelease dead {export} > first.jsonl`, and see \
+                 that the file has {seen} lines; afterwards `bulkrelease dead import first.jsonl` brings them back, to \
+                 release.dead. "
             ),
+        };
+        let take_out = format!(
+            "Then take {count} messages out with RabbitMQ's management (get messages, ack mode \"reject requeue false\")"
+        );
+        let remedy = match self.queue {
+            Queue::Dead => keep("export") + &take_out,
+            Queue::Archive => keep("export --archive") + &take_out,
+            Queue::Watch(_) => "Begin the watch anew: it can't be read to its end".to_owned(),
+            _ => take_out,
         };
         self.server.unreachable(&format!(
             "{reason}, after {seen} messages of {queue}. If it stops there every time, the next message has a property that \
-             is not UTF-8, and nothing here gets past it: take {count} messages out with RabbitMQ's management (get messages, \
-             ack mode \"reject requeue false\").{keep}"
+             is not UTF-8, and nothing here gets past it. {remedy}"
         ))
     }
 

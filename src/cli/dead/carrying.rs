@@ -196,7 +196,7 @@ impl Stages {
                     end => return Ok(Outcome::Ended(end)),
                 }
                 match canary.verdict(self.wait, stop).await? {
-                    Verdict::Well if mover.left() == 0 => return Ok(Outcome::Done),
+                    Verdict::Well if mover.is_done() => return Ok(Outcome::Done),
                     Verdict::Well => {}
                     verdict => return Ok(Outcome::Canary(verdict)),
                 }

@@ -51,8 +51,10 @@ impl ExportCommand {
             written += 1;
             Ok(())
         })
-        .await?;
+        .await;
+        // What stands before a letter that can't be read is kept as well.
         output.flush().context("the letters can't be written")?;
+        let seen = seen.with_context(|| format!("after {written} letters were written"))?;
         if written == 0 {
             return Err(seen.nothing(&queue, &self.selection).into());
         }

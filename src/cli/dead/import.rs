@@ -124,7 +124,7 @@ impl ImportCommand {
             }
             Box::new(file)
         };
-        let mut aside = tempfile::tempfile().context("no temporary file")?;
+        let mut aside = tempfile::tempfile_in(".").context("no temporary file in this folder")?;
         std::io::copy(&mut pipe, &mut aside).context("the lines can't be put aside")?;
         aside.rewind().context("the lines can't be read again")?;
         Ok(aside)

@@ -56,7 +56,8 @@ impl Moving {
         say!("{moved} letters {done}");
         match end? {
             End::Reached if !is_let_go => Err(unfinished::held(format!(
-                "the connection broke before {} was known to let go of the last of them: the same command goes on",
+                "the connection broke before {} was known to let go of the last of them: the same command goes on. What it moves \
+                 again is then twice where it goes",
                 from.name()
             ))
             .into()),

@@ -124,7 +124,9 @@ impl Replay<'_> {
         if resumed.tally.awaits_returns() {
             let patience = self.choosing.patience(others);
             say!(
-                "what was sent before the interruption and is in the queue still is taken out: at the end {patience:?} are waited for it"
+                "letters that were sent before the interruption may still stand in {}: they are removed, not sent again; at the end \
+                 {patience:?} are waited for them",
+                Queue::Dead.name()
             );
         }
         self.carry_out(file, resumed, others).await

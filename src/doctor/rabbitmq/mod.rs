@@ -154,7 +154,7 @@ fn replace_exchange(name: &str, inspection: &RabbitMq, told: Option<&Management>
     let virtual_host = utf8_percent_encode(&inspection.virtual_host, NON_ALPHANUMERIC);
     format!(
         "while neither producers nor workers run: curl -u USER -X DELETE '{management}/api/exchanges/{virtual_host}/{name}'; then \
-         bulkrelease setup"
+         bulkrelease setup. Its bindings go with it: `rabbitmqctl list_bindings` shows first which queues of others to bind again"
     )
 }
 
@@ -231,8 +231,11 @@ fn permit(inspection: &RabbitMq, declare: bool) -> String {
 /// Where there is a quota to share.
 fn beacons(inspection: &RabbitMq, settings: &Settings, report: &mut Report) {
     let mut accounts = settings.accounts.values();
-    let missing = inspection.exchanges.iter().any(|e| e.name == FLEET && e.standing == Standing::Missing);
-    if missing || !accounts.any(|a| a.endpoint.is_some() && a.calls_per_second != CallsPerSecond::Unlimited) {
+    let missing =
+        inspection.exchanges.iter().any(|exchange| exchange.name == FLEET && exchange.standing == Standing::Missing);
+    if missing
+        || !accounts.any(|account| account.endpoint.is_some() && account.calls_per_second != CallsPerSecond::Unlimited)
+    {
         return;
     }
     let mut lacking = Vec::new();

@@ -119,6 +119,15 @@ fn of_several_ids_that_a_message_names_none_is_taken_for_gone_unasked() {
 }
 
 #[test]
+fn what_a_message_says_of_a_batch_is_not_taken_for_a_word_about_its_half() {
+    let guilt = Guilt { evidence: Evidence::own("NotFound", "none of these: i-1, i-3"), ..guilt(Refusal::Gone, false) };
+    let (mut split, findings) = Split::begin(ids(0..8), guilt, true, 32);
+    assert!(findings.is_empty());
+    let findings = split.released();
+    assert!(matches!(&findings[..], [Finding::Released(ids)] if ids.len() == 4), "{findings:?}");
+}
+
+#[test]
 fn an_echo_of_the_request_names_nobody_wherever_it_is_cut_off() {
     let asked = ids(0..40);
     let echo = format!("InstanceIds:{}", asked.iter().map(InstanceId::as_str).collect::<Vec<_>>().join(","));
