@@ -2,15 +2,13 @@
 //! `nice cargo bench --bench pace -- [alone|fleet|auto|large|compare]...`
 //! `BULKRELEASE_SEEDS=1000` runs as many seeds as asked, from `BULKRELEASE_FIRST_SEED` on, and a twentieth of the hours.
 
-#[path = "../tests/pace/batcher.rs"]
-mod batcher;
 #[path = "pace/compare.rs"]
 mod compare;
 #[path = "pace/plot.rs"]
 mod plot;
 #[path = "../tests/pace/scenarios.rs"]
 mod scenarios;
-#[path = "../tests/pace/world.rs"]
+#[path = "../tests/pace/world/mod.rs"]
 mod world;
 
 use std::time::Instant;

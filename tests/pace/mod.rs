@@ -1,7 +1,6 @@
 //! The pace, in virtual time: every permit used and none exceeded, alone and in a fleet. A few seeds of what
 //! `cargo bench --bench pace` runs by the thousand.
 
-mod batcher;
 mod scenarios;
 mod world;
 
@@ -62,7 +61,7 @@ fn batches_by_permit_cost_fewer_calls_than_batches_by_size_or_time() {
     let stream = || World::new(1, 3.0, seconds(10_000)).stream(90.0, 20, seconds(300));
     let ours = stream().run();
     let theirs = World { batching: Batching::BySizeOrTime(Duration::from_secs(1)), ..stream() }.run();
-    let ids = |told: &world::Told| told.sent.iter().map(|sent| sent.ids).sum::<usize>();
+    let ids = |told: &world::Told| told.sent.iter().map(|sent| sent.batch.ids).sum::<usize>();
     println!("{} calls and {} calls", ours.calls(), theirs.calls());
     assert_eq!(ids(&ours), ids(&theirs));
     assert!(ours.calls() < theirs.calls() && ours.percentile(0.99) < theirs.percentile(0.99));

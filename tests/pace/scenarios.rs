@@ -53,7 +53,7 @@ pub fn alone(seed: u64, rate: f64, lasts: u64) -> Measured {
     let above = told.above(rate);
     let bound = 1.0 + rate * CAUGHT_UP.as_secs_f64() + 1e-3;
     assert!(above <= bound, "seed {seed}: a window has {above} calls more than its rate");
-    let longest_wait = told.sent.iter().map(|sent| sent.waited).max().unwrap_or_default();
+    let longest_wait = told.longest_turn();
     let last = told.sent.last().map_or(Duration::ZERO, |sent| sent.at);
     // What is held when the last job is taken in is called at the rate of the quota, whatever its group.
     let held = Duration::from_secs_f64(1000.0 * 100.5 / 100.0 / rate);
