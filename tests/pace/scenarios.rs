@@ -92,7 +92,7 @@ pub fn fleet(seed: u64, rate: f64, workers: usize, lasts: u64) -> Measured {
     }
 }
 
-fn fleet_world(seed: u64, rate: f64, workers: usize, lasts: u64) -> World {
+pub fn fleet_world(seed: u64, rate: f64, workers: usize, lasts: u64) -> World {
     let mut random = fastrand::Rng::with_seed(seed ^ 0xf1ee7);
     let until = seconds(lasts * 3);
     let mut lives = Vec::new();

@@ -71,8 +71,7 @@ impl Batcher {
 
     pub fn seal(&mut self, key: u64, now: Moment) -> Option<Sealed> {
         let batch = self.sealed.pop_front()?;
-        let sealed =
-            Sealed { group: batch.group, ids: batch.ids as usize, waited: now.saturating_sub(batch.since) };
+        let sealed = Sealed { group: batch.group, ids: batch.ids as usize, waited: now.saturating_sub(batch.since) };
         self.called.insert(key, batch);
         Some(sealed)
     }

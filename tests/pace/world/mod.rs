@@ -53,7 +53,8 @@ impl Cut {
     /// Whether it keeps the one's beacons from the other.
     fn parts(&self, one: usize, other: usize, now: Moment) -> bool {
         let inside = [one, other].map(|worker| self.workers.contains(&worker));
-        (self.from..self.until).contains(&now) && if self.deaf { inside[0] || inside[1] } else { inside[0] != inside[1] }
+        (self.from..self.until).contains(&now)
+            && if self.deaf { inside[0] || inside[1] } else { inside[0] != inside[1] }
     }
 }
 
