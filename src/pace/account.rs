@@ -169,15 +169,18 @@ impl Pace {
         self.observe(0, 1, now);
     }
 
-    /// Whoever deals observes for all; the others believe.
+    /// Whoever deals observes for all, and the others believe; one that hears nobody goes by what it sees itself.
     fn observe(&mut self, taken: u64, throttled: u64, now: Moment) {
-        let settles = match &self.fleet {
-            Some(fleet) if !fleet.deals() => return,
-            Some(fleet) if fleet.workers() > 1 => fleet.rhythm().beacon_every * HEARD_BY_ALL,
-            _ => Duration::ZERO,
+        let (part, settles) = match &self.fleet {
+            None => (1.0, Duration::ZERO),
+            Some(fleet) => match fleet.observes(now) {
+                None => return,
+                Some(part) if fleet.workers() > 1 => (part, fleet.rhythm().beacon_every * HEARD_BY_ALL),
+                Some(part) => (part, Duration::ZERO),
+            },
         };
         if let Some(adaptation) = &mut self.adaptation {
-            adaptation.observe(taken, throttled, settles, now);
+            adaptation.observe(taken, throttled, part, settles, now);
         }
     }
 

@@ -120,9 +120,12 @@ impl Fleet {
         self.heard.len() + 1
     }
 
-    /// This worker deals, and so believes nobody else about the quota.
-    pub fn deals(&self) -> bool {
-        self.plan.is_some()
+    /// What part of the account's calls this worker knows of, if it believes nobody else about the quota.
+    pub fn observes(&self, now: Moment) -> Option<f64> {
+        match self.source(now) {
+            Source::Own(part) => Some(part),
+            Source::Dealt => self.plan.is_some().then_some(1.0),
+        }
     }
 
     /// Calls that the others' waiting work is worth.

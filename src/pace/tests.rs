@@ -252,6 +252,30 @@ fn a_worker_that_does_not_hear_itself_calls_at_what_would_be_its_part_with_one_m
 }
 
 #[test]
+fn a_worker_that_hears_nobody_keeps_to_what_the_account_lets_through() {
+    let me = Member { born: 0, name: String::new() };
+    let mut pace = Pace::new(settings(CallsPerSecond::Limited(RATE)), me, delays(), Moment::ZERO);
+    // Of half the quota, which it takes, the account has less than half left.
+    let (allowed, mut tokens, mut now, mut calls) = (2.0, 2.0_f64, seconds(7.0), Vec::new());
+    while now < seconds(300.0) {
+        now += STEP;
+        tokens = (tokens + STEP.as_secs_f64() * allowed).min(2.0);
+        if pace.take(now).is_ok() {
+            let through = tokens >= 1.0;
+            let evidence = Evidence::own("Code", "");
+            let verdict = if through { Verdict::Released(evidence) } else { Verdict::Throttled(evidence) };
+            tokens -= if through { 1.0 } else { 0.0 };
+            pace.learn(&verdict, None, now);
+            calls.push((now, through));
+        }
+    }
+    let late: Vec<_> = calls.iter().filter(|(at, _)| *at > seconds(60.0)).collect();
+    let throttled = late.iter().filter(|(_, through)| !through).count();
+    assert!(late.len() as f64 >= 0.9 * 240.0 * allowed, "{}", late.len());
+    assert!(throttled * 50 <= late.len(), "{throttled} of {}", late.len());
+}
+
+#[test]
 fn all_together_never_call_more_than_one_quota_whoever_comes_and_goes() {
     let mut bus = Bus::of(5);
     let mut random = fastrand::Rng::with_seed(7);
