@@ -139,11 +139,7 @@ impl Pace {
 
     /// Learns what a call came to, and the pause that the server asks for with it.
     pub fn learn(&mut self, verdict: &Verdict, pause: Option<Duration>, now: Moment) {
-        self.advance(now);
-        self.calls_under_way = self.calls_under_way.saturating_sub(1);
-        self.seen.answered += 1;
-        let herd = self.same_herd > 0;
-        self.same_herd = self.same_herd.saturating_sub(1);
+        let herd = self.came_back(now);
         match verdict {
             Verdict::Throttled(_) => {
                 self.throttled += 1;
@@ -160,6 +156,22 @@ impl Pace {
         }
         self.gate.learn(verdict, pause, now);
         self.keep_to_quota(now);
+    }
+
+    /// A call failed as only calls for the same jobs do: it tells nothing of the account.
+    pub fn learn_nothing(&mut self, pause: Option<Duration>, now: Moment) {
+        self.came_back(now);
+        self.gate.pause(pause, now);
+    }
+
+    /// Whether the call was under way when another was throttled.
+    fn came_back(&mut self, now: Moment) -> bool {
+        self.advance(now);
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        self.seen.answered += 1;
+        let herd = self.same_herd > 0;
+        self.same_herd = self.same_herd.saturating_sub(1);
+        herd
     }
 
     fn throttle(&mut self, now: Moment) {
