@@ -15,6 +15,7 @@ mod table;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use scenarios::{alone, auto, fleet, measure_alone, seconds};
@@ -29,11 +30,22 @@ fn seeds(one_in: u64) -> std::ops::Range<u64> {
     first..first + count.div_ceil(one_in)
 }
 
-/// Runs a kind of world with its seeds, and says how long that took.
-fn each_seed(name: &str, one_in: u64, mut run: impl FnMut(u64)) {
+/// Runs a kind of world with its seeds, as many at a time as there are processors, and says how long that took.
+fn each_seed<T: Send>(name: &str, one_in: u64, measure: impl Fn(u64) -> T + Sync, mut see: impl FnMut(T, u64)) {
     let (began, seeds) = (Instant::now(), seeds(one_in));
-    let count = seeds.end - seeds.start;
-    seeds.for_each(&mut run);
+    let (next, count) = (AtomicU64::new(seeds.start), seeds.end - seeds.start);
+    let work = || {
+        let taken = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds.end));
+        taken.map(|seed| (measure(seed), seed)).collect::<Vec<_>>()
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(&work)).collect();
+        for thread in threads {
+            // A world that panics has said why.
+            thread.join().expect("a run").into_iter().for_each(|(measured, seed)| see(measured, seed));
+        }
+    });
     eprintln!("{name}: {count} seeds in {:.1} s", began.elapsed().as_secs_f64());
 }
 
@@ -46,14 +58,18 @@ fn run_alone(table: &mut Vec<Line>) {
         let mut extra = line("calls above the fewest, a group", Bound::AtMost(1.0));
         let mut makespan = line("makespan, of the least", Bound::AtMost(1.02));
         let mut turn = line("longest wait of a group, of its bound", Bound::AtMost(1.0));
-        each_seed(&name, one_in, |seed| {
-            let run = alone(seed, rate, lasts);
-            used.see(run.used, seed);
-            above.see(run.above, seed);
-            extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
-            makespan.see(run.makespan, seed);
-            turn.see(run.longest_wait.as_secs_f64() / run.wait_allowed.as_secs_f64(), seed);
-        });
+        each_seed(
+            &name,
+            one_in,
+            |seed| alone(seed, rate, lasts),
+            |run, seed| {
+                used.see(run.used, seed);
+                above.see(run.above, seed);
+                extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
+                makespan.see(run.makespan, seed);
+                turn.see(run.longest_wait.as_secs_f64() / run.wait_allowed.as_secs_f64(), seed);
+            },
+        );
         table.extend([used, above, extra, makespan, turn]);
     }
 }
@@ -65,8 +81,8 @@ fn run_fleets(table: &mut Vec<Line>) {
         (3.0, 64, 600, 10),
         (10.0, 8, 300, 2),
         (100.0, 8, 60, 5),
-        (3.0, 2, 7200, 50),
-        (3.0, 8, 7200, 50),
+        (3.0, 2, 7200, 100),
+        (3.0, 8, 7200, 100),
         (3.0, 64, 7200, 200),
         (100.0, 64, 600, 1000),
     ] {
@@ -77,14 +93,18 @@ fn run_fleets(table: &mut Vec<Line>) {
         let mut throttled = line("calls throttled", Bound::AtMost(0.01));
         let mut extra = line("calls above the fewest, a group and worker", Bound::AtMost(1.0));
         let mut makespan = line("makespan, of the least for its calls", Bound::AtMost(1.02));
-        each_seed(&name, one_in, |seed| {
-            let run = fleet(seed, rate, workers, lasts);
-            used.see(run.used, seed);
-            excess.see(run.excess, seed);
-            throttled.see(run.throttled, seed);
-            extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
-            makespan.see(run.makespan, seed);
-        });
+        each_seed(
+            &name,
+            one_in,
+            |seed| fleet(seed, rate, workers, lasts),
+            |run, seed| {
+                used.see(run.used, seed);
+                excess.see(run.excess, seed);
+                throttled.see(run.throttled, seed);
+                extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
+                makespan.see(run.makespan, seed);
+            },
+        );
         table.extend([used, excess, throttled, extra, makespan]);
     }
 }
@@ -99,17 +119,21 @@ fn run_auto(table: &mut Vec<Line>) {
         (10.0, 4, 60, 600, 10),
         (10.0, 8, 60, 600, 10),
         (30.0, 8, 60, 300, 10),
+        (100.0, 8, 60, 200, 100),
     ] {
         let name = format!("auto, {workers} workers, {rate} calls/s, from {found} to {lasts} s");
         let line = |what, bound| Line::new(&name, what, bound);
         let mut off = line("belief off by", Bound::AtMost(0.05));
         let mut throttled = line("calls throttled", Bound::AtMost(0.01));
         let mut used = line("permits used", Bound::AtLeast(0.97));
-        each_seed(&name, one_in, |seed| {
+        let measure = |seed| {
             let (worst, part, told) = auto(seed, rate, workers, found, lasts);
+            (worst, part, told.used(rate, seconds(found), seconds(lasts)))
+        };
+        each_seed(&name, one_in, measure, |(worst, part, of_permits), seed| {
             off.see(worst, seed);
             throttled.see(part, seed);
-            used.see(told.used(rate, seconds(found), seconds(lasts)), seed);
+            used.see(of_permits, seed);
         });
         table.extend([off, throttled, used]);
     }
@@ -121,9 +145,11 @@ fn run_large(table: &mut Vec<Line>) {
         let line = |what, bound| Line::new(&name, what, bound);
         let mut extra = line("calls above the fewest, a group", Bound::AtMost(1.0));
         let mut makespan = line("makespan, of the least", Bound::AtMost(1.02));
-        each_seed(&name, 500, |seed| {
+        let measure = |seed| {
             let world = World { groups: 200, ..World::new(seed, rate, seconds(200_000)) };
-            let run = measure_alone(world.backlog(10_000_000, 200), rate);
+            measure_alone(world.backlog(10_000_000, 200), rate)
+        };
+        each_seed(&name, 500, measure, |run, seed| {
             extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
             makespan.see(run.makespan, seed);
         });

@@ -142,7 +142,7 @@ impl Adaptation {
         let blind = most.is_infinite() && (self.searching || self.quiet < QUIET);
         let factor = if blind { BLIND } else { proven.clamp(DEEPEST, SMALL) };
         // The bucket is still almost empty after a step, so a call that comes a little early tells nothing new.
-        if proven > SMALL && self.empty_at.back().is_some_and(|(at, _)| now < *at + STILL_EMPTY) {
+        if proven > SMALL && self.empty_at.back().is_some_and(|(at, _)| now < *at + STILL_EMPTY + settles) {
             return;
         }
         self.doubt = if most.is_finite() { 1.0 - least / most } else { 1.0 };
