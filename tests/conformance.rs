@@ -67,6 +67,7 @@ macro_rules! held_to_the_suite {
             fleet:
                 every_worker_hears_every_beacon_its_own_included
                 whoever_comes_first_hears_that_nobody_else_is_there
+                of_workers_that_come_together_one_at_most_hears_that_nobody_else_is_there
                 what_was_told_last_is_heard_though_its_sender_leaves;
         }
     };

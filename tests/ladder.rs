@@ -193,6 +193,26 @@ async fn ids_that_fail_again_and_again_end_in_one_result_and_a_dead_letter_that_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lone_job_that_fails_again_and_again_is_given_up_on_and_does_not_pass_for_an_outage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("lone", directory.path()).await {
+        let sandbox = Sandbox::start(sandbox_with(&["internal-error ids=i-bad-*"])).await.expect("a sandbox");
+        let order = Order { job: "lone".to_owned(), group: 0, ids: (0..3).map(|n| format!("i-bad-{n}")).collect() };
+        enqueue(&*house.broker, vec![order.message()]).await;
+        // More than the failures after which the API would count as down.
+        let settings = house.worker(&sandbox, 100.0).with("RETRY__ATTEMPTS_IN_PROCESS", "4");
+        let worker = Worker::start(&settings.with("RETRY__MAX_ATTEMPTS", "8")).await;
+        let results = house.results(1).await;
+        let [result] = &results["lone"][..] else { panic!("{} results", results["lone"].len()) };
+        assert_eq!((result.counts.unresolved, result.attempts), (3, 8));
+        let letter = house.dead_letter().await;
+        assert_eq!(letter.properties.headers.get(header::ATTEMPTS).map(String::as_str), Some("8"));
+        assert_eq!(metric(&worker, "bulkrelease_jobs_postponed_total{why=\"held\"}").await, 0.0);
+        house.is_done(worker).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_costs_a_query_and_not_a_call_for_each_id() {
     let directory = tempfile::tempdir().expect("a directory");
     let [house, _] = houses("read-back", directory.path()).await;

@@ -40,7 +40,7 @@ pub fn compare() {
     for load in LOADS {
         for (place, (name, batching)) in ways().into_iter().enumerate() {
             let (fewest, told) = run(batching, load);
-            let ids: usize = told.sent.iter().map(|sent| sent.ids).sum();
+            let ids: usize = told.sent.iter().map(|sent| sent.batch.ids).sum();
             let calls = told.calls() as f64;
             let last = told.sent.last().map_or(0.0, |sent| sent.at.as_secs_f64());
             let (median, most) = (told.percentile(0.5).as_secs_f64(), told.percentile(0.99).as_secs_f64());

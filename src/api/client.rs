@@ -23,6 +23,9 @@ use crate::contract::{Batch, Class, Evidence, ReadBack, Verdict};
 /// No answer of this API is larger; what is, is not the API's.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// The code of a call that was never sent, for want of a connection.
+pub const CONNECT_FAILED: &str = "ConnectFailed";
+
 /// An account's client: one endpoint, one credential, one pool of connections.
 #[derive(Debug)]
 pub struct Client {
@@ -258,7 +261,7 @@ fn not_answered(error: &reqwest::Error) -> Verdict {
     }
     let reason = reasons.pop().unwrap_or_else(|| "no further reason".to_owned());
     let (class, code, words) = if error.is_connect() {
-        (Class::Transient, "ConnectFailed", format!("no connection to the endpoint: {reason}"))
+        (Class::Transient, CONNECT_FAILED, format!("no connection to the endpoint: {reason}"))
     } else if error.is_timeout() {
         (Class::Unknown, "TimedOut", "the API did not answer within the account's call_timeout".to_owned())
     } else {

@@ -15,7 +15,7 @@ mod request;
 pub mod signature;
 
 pub use answer::Answer;
-pub use client::{Client, ClientError};
+pub use client::{CONNECT_FAILED, Client, ClientError};
 pub use error_table::ErrorTable;
 pub use greeting::Greeting;
 pub use listing::Listing;

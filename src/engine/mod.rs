@@ -18,6 +18,7 @@
 mod backlog;
 mod claims;
 mod course;
+mod failing;
 mod flight;
 mod ledger;
 mod memory;
@@ -43,6 +44,7 @@ pub use protection::{InvalidProtection, Protection};
 use backlog::{Backlog, PoolKey};
 use claims::protected;
 use course::{Course, Order, Reading};
+use failing::Failing;
 use flight::{Flight, History, Waiter};
 use ledger::Ledger;
 use memory::Memory;
@@ -160,6 +162,7 @@ pub struct Engine {
     proper_verdicts: u64,
     /// How many of them there had been when the account was last blamed for a group's batch.
     blamed: HashMap<Arc<GroupKey>, u64>,
+    failing: Failing,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
     retries: BinaryHeap<Reverse<(Moment, CallKey)>>,
@@ -181,6 +184,7 @@ impl Engine {
             next_course: 0,
             proper_verdicts: 0,
             blamed: HashMap::new(),
+            failing: Failing::default(),
             calls_under_way: 0,
             retries: BinaryHeap::new(),
             read_backs: BTreeSet::new(),

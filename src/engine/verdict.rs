@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::course::{CallKey, Plan, Reading};
+use super::failing::Failing;
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
@@ -18,6 +19,7 @@ impl Engine {
         let Some(asked) = self.call_came_back(key, now) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
+            self.failing = Failing::default();
         }
         match verdict {
             Verdict::Released(evidence) => self.released(key, asked, evidence, now),

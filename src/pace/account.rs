@@ -139,11 +139,7 @@ impl Pace {
 
     /// Learns what a call came to, and the pause that the server asks for with it.
     pub fn learn(&mut self, verdict: &Verdict, pause: Option<Duration>, now: Moment) {
-        self.advance(now);
-        self.calls_under_way = self.calls_under_way.saturating_sub(1);
-        self.seen.answered += 1;
-        let herd = self.same_herd > 0;
-        self.same_herd = self.same_herd.saturating_sub(1);
+        let herd = self.came_back(now);
         match verdict {
             Verdict::Throttled(_) => {
                 self.throttled += 1;
@@ -162,6 +158,22 @@ impl Pace {
         self.keep_to_quota(now);
     }
 
+    /// A call failed as only calls for the same jobs do: it tells nothing of the account.
+    pub fn learn_nothing(&mut self, pause: Option<Duration>, now: Moment) {
+        self.came_back(now);
+        self.gate.pause(pause, now);
+    }
+
+    /// Whether the call was under way when another was throttled.
+    fn came_back(&mut self, now: Moment) -> bool {
+        self.advance(now);
+        self.calls_under_way = self.calls_under_way.saturating_sub(1);
+        self.seen.answered += 1;
+        let herd = self.same_herd > 0;
+        self.same_herd = self.same_herd.saturating_sub(1);
+        herd
+    }
+
     fn throttle(&mut self, now: Moment) {
         if let Some(fleet) = &mut self.fleet {
             fleet.hurry();
@@ -169,15 +181,18 @@ impl Pace {
         self.observe(0, 1, now);
     }
 
-    /// Whoever deals observes for all; the others believe.
+    /// Whoever deals observes for all, and the others believe; one that hears nobody goes by what it sees itself.
     fn observe(&mut self, taken: u64, throttled: u64, now: Moment) {
-        let settles = match &self.fleet {
-            Some(fleet) if !fleet.deals() => return,
-            Some(fleet) if fleet.workers() > 1 => fleet.rhythm().beacon_every * HEARD_BY_ALL,
-            _ => Duration::ZERO,
+        let (part, settles) = match &self.fleet {
+            None => (1.0, Duration::ZERO),
+            Some(fleet) => match fleet.observes(now) {
+                None => return,
+                Some(part) if fleet.workers() > 1 => (part, fleet.rhythm().beacon_every * HEARD_BY_ALL),
+                Some(part) => (part, Duration::ZERO),
+            },
         };
         if let Some(adaptation) = &mut self.adaptation {
-            adaptation.observe(taken, throttled, settles, now);
+            adaptation.observe(taken, throttled, part, settles, now);
         }
     }
 

@@ -3,7 +3,8 @@
 //! One worker, as a rule the oldest, takes the account's permits and deals them out in its beacons, a little ahead of time.
 //! A permit is dealt once, so what all call together is what one limiter allows, whatever is lost or late. Nobody
 //! need agree on anything: a worker that hears nothing from another for an `expiry` takes it for gone; if that was the
-//! dealer, the oldest left deals, after the last permit that it has heard of. A newcomer listens for an expiry first.
+//! dealer, the oldest left deals, after the last permit that it has heard of; until then all go on with what was dealt to
+//! them ahead, which is for longer than an expiry. A newcomer listens for an expiry first.
 //! A worker alone deals to itself: it takes its permits as it needs them.
 //!
 //! A worker that doesn't hear even its own beacons can't know whether another deals by now. It deals no more, and calls at
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use super::Quota;
 use super::beacon::{AccountBeacon, Allotment, Member};
-use super::plan::{Hand, Plan};
+use super::plan::{Hand, Horizon, Plan};
 use crate::engine::Moment;
 
 /// How the workers of a fleet keep in touch.
@@ -34,9 +35,14 @@ impl Default for Rhythm {
 }
 
 impl Rhythm {
-    /// How far ahead permits are dealt: every deal is told twice, so that one lost beacon loses none.
-    fn ahead(self) -> Duration {
+    /// The time for which a deal is firm: it is told twice, so that one lost beacon loses none.
+    fn firm(self) -> Duration {
         self.beacon_every * 9 / 4
+    }
+
+    /// How far ahead permits are dealt: until somebody else deals, if this worker should be gone.
+    fn ahead(self) -> Duration {
+        self.expiry + self.firm()
     }
 
     /// How long a permit is good for that nobody needed when it fell due. No server counts in shorter windows than a second.
@@ -114,9 +120,12 @@ impl Fleet {
         self.heard.len() + 1
     }
 
-    /// This worker deals, and so believes nobody else about the quota.
-    pub fn deals(&self) -> bool {
-        self.plan.is_some()
+    /// What part of the account's calls this worker knows of, if it believes nobody else about the quota.
+    pub fn observes(&self, now: Moment) -> Option<f64> {
+        match self.source(now) {
+            Source::Own(part) => Some(part),
+            Source::Dealt => self.plan.is_some().then_some(1.0),
+        }
     }
 
     /// Calls that the others' waiting work is worth.
@@ -158,14 +167,18 @@ impl Fleet {
         let deaf = self.is_deaf(now);
         if !std::mem::replace(&mut self.deaf, deaf) && deaf {
             self.plan = None;
-            quota.empty(now);
+            // Whoever deals by now has taken them back.
+            self.hand.drop_all();
+            quota.begin_again(now);
         }
         if deaf {
             self.listens_until = now + self.rhythm.expiry;
         } else if self.plan.is_none() && self.falls_to_us(now) {
             let (dealt, due) = self.hand.last;
+            let (me, heard) = (&self.me, &self.heard);
+            self.hand.inherit(|member| member == me || heard.contains_key(member), now);
             self.plan = Some(Plan::succeeding(dealt));
-            quota.empty(now.max(due));
+            quota.begin_again(now.max(due));
             self.hurries = true;
         }
         self.hand.lapse(self.rhythm.good_for(), now)
@@ -215,18 +228,35 @@ impl Fleet {
         now: Moment,
     ) -> Option<Allotment> {
         (self.told_at, self.told_need, self.hurries) = (Some(now), need, false);
-        let alone = self.source(now) != Source::Dealt;
+        let source = self.source(now);
+        let Rhythm { expiry, .. } = self.rhythm;
+        let firm = self.rhythm.firm();
+        // What others may not have heard must not change hands.
+        let is_told = now + expiry < self.known_until + firm;
         let plan = self.plan.as_mut()?;
-        let mut members: Vec<_> =
-            self.heard.iter().filter(|(_, heard)| !heard.listens).map(|(member, _)| member.clone()).collect();
-        members.push(self.me.clone());
-        if !alone {
+        if source != Source::Dealt {
+            plan.take_all(&self.me);
+        } else if is_told {
+            let mut members = vec![self.me.clone()];
+            for (member, heard) in self.heard.iter().filter(|(_, heard)| !heard.listens) {
+                members.push(member.clone());
+                // From one that is silent for so long nothing more is taken, and it is dealt nothing more.
+                if heard.expires_at + firm <= now + expiry {
+                    plan.need(member, 0, quota, now);
+                }
+            }
             plan.need(&self.me, need, quota, now);
-            plan.extend(&members, &self.me, quota, now + self.rhythm.ahead(), now);
+            let horizon = Horizon { firm: now + firm, until: now + self.rhythm.ahead() };
+            plan.extend(&members, &self.me, quota, horizon, now);
         }
         let allotment = plan.tell(calls_per_second, quota, now);
-        self.hand.take_up(&allotment, &self.me, now);
+        self.take_up(&allotment, &self.me.clone(), now);
         Some(allotment)
+    }
+
+    fn take_up(&mut self, allotment: &Allotment, dealer: &Member, now: Moment) {
+        let is_gone = |before: &Member| *before != self.me && !self.heard.contains_key(before);
+        self.hand.take_up(allotment, dealer, is_gone, &self.me, now);
     }
 
     pub fn tell(&self, beacon: AccountBeacon, now: Moment) -> AccountBeacon {
@@ -287,7 +317,7 @@ impl Fleet {
             return None;
         }
         if !self.is_deaf(now) && now >= self.listens_until {
-            self.hand.take_up(allotment, &self.me, now);
+            self.take_up(allotment, from, now);
         }
         allotment.calls_per_second
     }

@@ -67,6 +67,11 @@ impl Gate {
                 }
             }
         }
+        self.pause(pause, now);
+    }
+
+    /// Closes for as long as the server asks.
+    pub fn pause(&mut self, pause: Option<Duration>, now: Duration) {
         if let Some(pause) = pause {
             // A little later than told, so that those who were told the same don't come back together.
             let pause = pause.mul_f64(1.0 + self.delays.jitter() / 10.0);

@@ -151,6 +151,12 @@ impl Quota {
         self.due = None;
     }
 
+    /// Forgets every permit that was taken ahead: the next one is due a whole one from then.
+    pub(super) fn begin_again(&mut self, at: Moment) {
+        self.replace_limiter(self.burst);
+        self.empty(at);
+    }
+
     /// Allows so many calls at once after a rest, from the next one on: nothing is saved up yet.
     pub fn allow_burst(&mut self, burst: u32, now: Moment) {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
@@ -160,14 +166,18 @@ impl Quota {
         self.empty(now);
         let at = self.at(now);
         let next = self.book(at).err().unwrap_or(at + 1.0);
-        // A limiter's time begins with the clock's when it is made.
-        self.clock.set(0.0);
-        (self.limiter, self.burst) = (limiter(burst, &self.clock), burst);
+        self.replace_limiter(burst);
         for _ in 0..burst.get() {
             if self.book(next - 1.0).is_err() {
                 break;
             }
         }
+    }
+
+    /// A limiter's time begins with the clock's when it is made.
+    fn replace_limiter(&mut self, burst: NonZeroU32) {
+        self.clock.set(0.0);
+        (self.limiter, self.burst) = (limiter(burst, &self.clock), burst);
     }
 
     /// Permits that fell due since the start, used or not.

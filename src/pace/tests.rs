@@ -17,8 +17,9 @@ struct Worker {
     /// Calls that its waiting work is worth.
     need: u64,
     calls: u32,
-    /// Its beacons reach everyone, itself included; and everyone's reach it.
+    /// Its beacons reach everyone who is connected too and on the same side of the broker, itself included.
     connected: bool,
+    side: u8,
 }
 
 struct Bus {
@@ -60,7 +61,7 @@ impl Bus {
         let born = self.workers.len() as u64;
         let me = Member { born, name: format!("w{born}") };
         let pace = Pace::new(settings(CallsPerSecond::Limited(RATE)), me.clone(), delays(), Moment::ZERO);
-        self.workers.push(Worker { pace, me, from: self.now, need: 0, calls: 0, connected: true });
+        self.workers.push(Worker { pace, me, from: self.now, need: 0, calls: 0, connected: true, side: 0 });
     }
 
     /// Lets time pass; the calls that each made in it.
@@ -81,18 +82,18 @@ impl Bus {
                 }
                 if worker.pace.beacon_at(own).is_some_and(|at| at <= own) {
                     let beacon = Beacon::new(worker.me.clone(), own, vec![worker.pace.beacon(worker.need, own)]);
-                    sent.extend(worker.connected.then_some(beacon));
+                    sent.extend(worker.connected.then_some((beacon, worker.side)));
                 }
             }
-            for beacon in sent {
-                self.spread(&beacon);
+            for (beacon, side) in sent {
+                self.spread(&beacon, side);
             }
         }
         self.workers.iter().map(|worker| worker.calls).collect()
     }
 
-    fn spread(&mut self, beacon: &Beacon) {
-        for worker in self.workers.iter_mut().filter(|worker| worker.connected) {
+    fn spread(&mut self, beacon: &Beacon, side: u8) {
+        for worker in self.workers.iter_mut().filter(|worker| worker.connected && worker.side == side) {
             worker.pace.hear(beacon, self.now - worker.from);
         }
     }
@@ -166,6 +167,59 @@ fn a_worker_that_is_gone_is_missed_for_an_expiry_and_no_longer() {
 }
 
 #[test]
+fn what_was_dealt_outlives_whoever_dealt_it() {
+    let mut bus = Bus::of(3);
+    bus.workers.iter_mut().for_each(|worker| worker.need = 1000);
+    bus.run(20.0);
+    bus.workers.remove(0);
+    // Nobody knows yet that it is gone, and no call waits for that.
+    let calls = bus.run(5.0);
+    assert!(calls.iter().all(|calls| about(*calls, 50.0 / 3.0)), "{calls:?}");
+    bus.run(1.0);
+    let calls = bus.run(10.0);
+    assert!(calls.iter().all(|calls| about(*calls, 50.0)), "{calls:?}");
+}
+
+#[test]
+fn what_a_worker_had_coming_that_leaves_is_the_others_at_once() {
+    for gone in [0, 1] {
+        let mut bus = Bus::of(3);
+        bus.workers.iter_mut().for_each(|worker| worker.need = 1000);
+        bus.run(20.0);
+        let mut leaving = bus.workers.remove(gone);
+        let beacon = Beacon::new(leaving.me.clone(), bus.now, vec![leaving.pace.farewell(bus.now)]);
+        bus.spread(&beacon, 0);
+        let calls: u32 = bus.run(3.0).iter().sum();
+        assert!(about(calls, 30.0), "{calls}");
+    }
+}
+
+#[test]
+fn workers_that_were_parted_share_one_quota_as_soon_as_they_meet_again() {
+    // The oldest is alone on its side, so it deals nothing out while the others do.
+    let mut bus = Bus::of(3);
+    bus.workers.iter_mut().for_each(|worker| worker.need = 10_000);
+    bus.run(20.0);
+    bus.workers[0].side = 1;
+    bus.run(120.0);
+    bus.workers[0].side = 0;
+    bus.run(3.0);
+    let calls = bus.run(9.0);
+    assert!(calls.iter().all(|calls| about(*calls, 30.0)), "{calls:?}");
+}
+
+#[test]
+fn nobody_with_work_waits_while_others_are_served_twice() {
+    let mut bus = Bus::of(8);
+    bus.run(8.0);
+    bus.workers.iter_mut().for_each(|worker| worker.need = 1000);
+    bus.workers[5].need = 0;
+    bus.run(3.0);
+    let calls = bus.run(14.0);
+    assert!((0..8).all(|worker| about(calls[worker], if worker == 5 { 0.0 } else { 20.0 })), "{calls:?}");
+}
+
+#[test]
 fn a_worker_that_says_farewell_is_not_missed_at_all() {
     for gone in [0, 1] {
         let mut bus = Bus::of(2);
@@ -173,8 +227,7 @@ fn a_worker_that_says_farewell_is_not_missed_at_all() {
         bus.run(20.0);
         let mut leaving = bus.workers.remove(gone);
         let beacon = Beacon::new(leaving.me.clone(), bus.now, vec![leaving.pace.farewell(bus.now)]);
-        bus.spread(&beacon);
-        bus.run(2.5);
+        bus.spread(&beacon, 0);
         let calls = bus.run(10.0);
         assert!(about(calls[0], 100.0), "{calls:?}");
     }
@@ -196,6 +249,30 @@ fn a_worker_that_does_not_hear_itself_calls_at_what_would_be_its_part_with_one_m
         let calls = bus.run(10.0);
         assert!(about(calls[0], 50.0) && about(calls[1], 50.0), "{calls:?}");
     }
+}
+
+#[test]
+fn a_worker_that_hears_nobody_keeps_to_what_the_account_lets_through() {
+    let me = Member { born: 0, name: String::new() };
+    let mut pace = Pace::new(settings(CallsPerSecond::Limited(RATE)), me, delays(), Moment::ZERO);
+    // Of half the quota, which it takes, the account has less than half left.
+    let (allowed, mut tokens, mut now, mut calls) = (2.0, 2.0_f64, seconds(7.0), Vec::new());
+    while now < seconds(300.0) {
+        now += STEP;
+        tokens = (tokens + STEP.as_secs_f64() * allowed).min(2.0);
+        if pace.take(now).is_ok() {
+            let through = tokens >= 1.0;
+            let evidence = Evidence::own("Code", "");
+            let verdict = if through { Verdict::Released(evidence) } else { Verdict::Throttled(evidence) };
+            tokens -= if through { 1.0 } else { 0.0 };
+            pace.learn(&verdict, None, now);
+            calls.push((now, through));
+        }
+    }
+    let late: Vec<_> = calls.iter().filter(|(at, _)| *at > seconds(60.0)).collect();
+    let throttled = late.iter().filter(|(_, through)| !through).count();
+    assert!(late.len() as f64 >= 0.9 * 240.0 * allowed, "{}", late.len());
+    assert!(throttled * 50 <= late.len(), "{throttled} of {}", late.len());
 }
 
 #[test]

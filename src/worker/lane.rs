@@ -11,7 +11,7 @@ use super::LATELY;
 use super::intake::Standing;
 use super::queued::{Mix, Part};
 use super::read_back::{REST, ReadBackPace};
-use crate::api::{Answer, Client, Listing, mend};
+use crate::api::{Answer, CONNECT_FAILED, Client, Listing, mend};
 use crate::config::{AccountSettings, RetrySettings, WorkerSettings};
 use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Refusal, Verdict};
 use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, Protection};
@@ -226,7 +226,11 @@ impl Lane {
                     }
                     verdict => verdict,
                 };
-                self.pace.learn(learned, answer.pause, now);
+                if before.is_none() && may_be_at_fault(learned) && self.engine.fails_alone(key) {
+                    self.pace.learn_nothing(answer.pause, now);
+                } else {
+                    self.pace.learn(learned, answer.pause, now);
+                }
                 self.mend = match &answer.verdict {
                     Verdict::Account(evidence) => evidence.code.as_deref().and_then(mend),
                     _ => None,
@@ -351,6 +355,15 @@ impl Lane {
             hint: self.pace.hint(self.waiting_calls(), self.part.calls(queued, mix), now),
         }
         .emit(metrics);
+    }
+}
+
+/// Whether it may be the job that makes a call fail. One that was never sent failed for another reason.
+fn may_be_at_fault(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Transient(evidence) => evidence.code.as_deref() != Some(CONNECT_FAILED),
+        Verdict::Unknown(_) => true,
+        Verdict::Released(_) | Verdict::Refused(..) | Verdict::Throttled(_) | Verdict::Account(_) => false,
     }
 }
 

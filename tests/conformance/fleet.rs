@@ -56,6 +56,31 @@ pub async fn whoever_comes_first_hears_that_nobody_else_is_there(broker: &dyn Br
     }
 }
 
+pub async fn of_workers_that_come_together_one_at_most_hears_that_nobody_else_is_there(broker: &dyn Broker) {
+    for round in 0..5 {
+        let mut members: Vec<_> = (0..6).map(|_| broker.join_fleet()).collect();
+        for (number, member) in members.iter().enumerate() {
+            member.tell(format!("{round}-{number}").into_bytes());
+        }
+        let mut alone = 0;
+        for (number, member) in members.iter_mut().enumerate() {
+            // Word that nobody is there comes before a worker's own first beacon.
+            let own = Heard::Beacon(format!("{round}-{number}").into_bytes());
+            loop {
+                match tokio::time::timeout(PATIENCE, member.hear()).await.expect("a word in time") {
+                    Some(Heard::Nobody) => alone += 1,
+                    Some(beacon) if beacon == own => break,
+                    other => assert!(other.is_some(), "the fleet has ended"),
+                }
+            }
+        }
+        assert!(alone <= 1, "{alone} believe that they are alone");
+        for member in members {
+            member.leave(PATIENCE).await;
+        }
+    }
+}
+
 pub async fn what_was_told_last_is_heard_though_its_sender_leaves(broker: &dyn Broker) {
     let (mut listener, leaving) = (broker.join_fleet(), broker.join_fleet());
     loop {

@@ -20,6 +20,8 @@ pub struct Measured {
     /// Calls beyond what the quota allows, as a part of all.
     pub excess: f64,
     pub throttled: f64,
+    /// The most calls that any window had above its rate, the burst and what may be caught up on.
+    pub above: f64,
     /// Above the fewest, and how many may be.
     pub extra_calls: i64,
     pub extra_allowed: i64,
@@ -29,44 +31,35 @@ pub struct Measured {
     pub wait_allowed: Duration,
 }
 
-impl Measured {
-    pub fn judge_alone(&self) {
-        assert!(self.used >= 0.995 && self.throttled == 0.0 && self.excess == 0.0, "{self:?}");
-        assert!((0..=self.extra_allowed).contains(&self.extra_calls), "{self:?}");
-        assert!(self.makespan <= 1.02 && self.longest_wait <= self.wait_allowed, "{self:?}");
-    }
-
-    pub fn judge_fleet(&self) {
-        assert!(self.used >= 0.97 && self.excess <= 0.01, "{self:?}");
-        assert!(self.extra_calls <= self.extra_allowed, "{self:?}");
-    }
-}
-
 /// A lone worker at a fixed quota, with a backlog that takes so long.
 pub fn alone(seed: u64, rate: f64, lasts: u64) -> Measured {
     let ids = (rate * lasts as f64 * 100.0) as u64;
-    let world = World::new(seed, rate, seconds(lasts * 3)).backlog(ids, 200);
-    let (fewest, groups, jobs) = (world.fewest(), world.groups, world.jobs.len());
+    measure_alone(World::new(seed, rate, seconds(lasts * 3)).backlog(ids, 200), rate)
+}
+
+/// Any backlog of a lone worker at a fixed quota.
+pub fn measure_alone(world: World, rate: f64) -> Measured {
+    let (fewest, groups, jobs, seed, until) = (world.fewest(), world.groups, world.jobs.len(), world.seed, world.until);
     let told = world.run();
     assert_eq!(told.latencies.len(), jobs, "seed {seed}: jobs without an end");
-    // Exactly: no window has more than its rate, the burst, and what may be caught up on.
-    let above = told.above(rate);
-    let bound = 1.0 + rate * CAUGHT_UP.as_secs_f64() + 1e-3;
-    assert!(above <= bound, "seed {seed}: a window has {above} calls more than its rate");
-    let longest_wait = told.sent.iter().map(|sent| sent.waited).max().unwrap_or_default();
+    let longest_wait = told.longest_turn();
     let last = told.sent.last().map_or(Duration::ZERO, |sent| sent.at);
-    // What is held when the last job is taken in is called at the rate of the quota, whatever its group.
-    let held = Duration::from_secs_f64(1000.0 * 100.5 / 100.0 / rate);
     Measured {
         used: told.calls() as f64 / (rate * last.as_secs_f64() + 1.0),
         excess: told.excess(rate, 1.0 + rate * CAUGHT_UP.as_secs_f64()),
-        throttled: told.throttled(Duration::ZERO, seconds(lasts * 3)),
+        throttled: told.throttled(Duration::ZERO, until),
+        above: told.above(rate) - 1.0 - rate * CAUGHT_UP.as_secs_f64(),
         extra_calls: told.calls() as i64 - fewest as i64,
         extra_allowed: groups as i64,
         makespan: last.as_secs_f64() / ((fewest - 1) as f64 / rate),
         longest_wait,
-        wait_allowed: MAX_WAIT + Duration::from_secs_f64(f64::from(OVERDUE_SHARE) * groups as f64 / rate) + held,
+        wait_allowed: MAX_WAIT + Duration::from_secs_f64(f64::from(OVERDUE_SHARE) * groups as f64 / rate) + held(rate),
     }
+}
+
+/// Whose turn it is goes by when jobs came: before a full batch go those of all that the worker held then.
+fn held(rate: f64) -> Duration {
+    Duration::from_secs_f64(1000.0 * 100.5 / 100.0 / rate)
 }
 
 /// A fleet of so many, whose workers live for ten minutes or so, crash or leave, and are followed by others.
@@ -84,6 +77,7 @@ pub fn fleet(seed: u64, rate: f64, workers: usize, lasts: u64) -> Measured {
         used: told.used(rate, begun, last),
         excess: told.excess(rate, 1.0 + rate * 0.5),
         throttled: throttled as f64 / told.calls() as f64,
+        above: 0.0,
         extra_calls: told.calls() as i64 - throttled as i64 - fewest as i64 - told.orphans as i64,
         extra_allowed: (groups * lives) as i64,
         makespan: (last - begun).as_secs_f64() / (told.calls() as f64 / rate),
@@ -92,7 +86,7 @@ pub fn fleet(seed: u64, rate: f64, workers: usize, lasts: u64) -> Measured {
     }
 }
 
-fn fleet_world(seed: u64, rate: f64, workers: usize, lasts: u64) -> World {
+pub fn fleet_world(seed: u64, rate: f64, workers: usize, lasts: u64) -> World {
     let mut random = fastrand::Rng::with_seed(seed ^ 0xf1ee7);
     let until = seconds(lasts * 3);
     let mut lives = Vec::new();

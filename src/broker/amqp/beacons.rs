@@ -11,7 +11,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Consumer, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, Consumer, ErrorKind, ExchangeKind};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::connection::{Server, close};
@@ -29,6 +29,11 @@ const LENGTH: u32 = 1000;
 const PREFETCH: u16 = 100;
 /// A blocked broker takes nothing: better lost than sent when it is no longer true.
 const WRITE_TIMEOUT: Duration = EXPIRY;
+/// A queue that no other connection can declare or use.
+const EXCLUSIVE: QueueDeclareOptions =
+    QueueDeclareOptions { passive: false, durable: false, exclusive: true, auto_delete: false, nowait: false };
+/// RESOURCE_LOCKED: another connection has it.
+const LOCKED: u16 = 405;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Takes part until the worker leaves, over one connection after the other.
@@ -38,13 +43,14 @@ pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
     // Whoever comes back may find that the others have not yet.
     let mut comes = true;
     loop {
-        let lost = match open(&server, &ends).await {
+        let lost = match open(&server, &ends, comes).await {
             None => return,
             Some(Err(error)) => error,
             Some(Ok(mut place)) => {
                 ends.flow(Ok(()));
                 backoff.reset();
-                if std::mem::take(&mut comes) && place.nobody_else {
+                comes = false;
+                if place.nobody_else {
                     ends.pass_on(Heard::Nobody);
                 }
                 let outcome = place.live(&server, &mut ends, &mut newest).await;
@@ -64,10 +70,10 @@ pub(super) async fn take_part(server: Arc<Server>, mut ends: Ends) {
 }
 
 /// `None`: the worker has left meanwhile.
-async fn open(server: &Server, ends: &Ends) -> Option<Result<Place, BrokerError>> {
+async fn open(server: &Server, ends: &Ends, comes: bool) -> Option<Result<Place, BrokerError>> {
     tokio::select! {
         () = ends.left() => None,
-        place = Place::open(server) => Some(place),
+        place = Place::open(server, comes) => Some(place),
     }
 }
 
@@ -76,15 +82,16 @@ struct Place {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
-    /// Before it was taken there was none.
+    /// The worker comes, and before it there was none.
     nobody_else: bool,
 }
 
 impl Place {
-    async fn open(server: &Server) -> Result<Self, BrokerError> {
+    async fn open(server: &Server, comes: bool) -> Result<Self, BrokerError> {
         let connection = server.open_ready("beacons").await?;
         let listening = async {
-            let nobody_else = is_empty(&connection).await?;
+            // In this order: of those that come together the first alone finds nobody.
+            let nobody_else = comes && claims_first(&connection).await? && is_empty(&connection).await?;
             let channel = connection.create_channel().await?;
             let consumer = listen(&channel).await?;
             Ok((channel, consumer, nobody_else))
@@ -138,6 +145,20 @@ impl Place {
     }
 }
 
+/// Whether this connection is the first of those there are. The claim is a queue that only one connection can have, for as long
+/// as it lives.
+async fn claims_first(connection: &Connection) -> lapin::Result<bool> {
+    let channel = connection.create_channel().await?;
+    let queue = format!("{FLEET}.first");
+    match channel.queue_declare(queue.as_str().into(), EXCLUSIVE, classic()).await {
+        Ok(_) => channel.close(200, "OK".into()).await.map(|()| true),
+        Err(error) => match error.kind() {
+            ErrorKind::ProtocolError(refusal) if refusal.get_id() == LOCKED => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
 /// Whether no place in the fleet is taken.
 async fn is_empty(connection: &Connection) -> lapin::Result<bool> {
     let channel = connection.create_channel().await?;
@@ -152,12 +173,10 @@ async fn is_empty(connection: &Connection) -> lapin::Result<bool> {
 /// A queue for whoever listens on this channel, and for nobody else.
 async fn listen(channel: &Channel) -> lapin::Result<Consumer> {
     let queue = format!("{FLEET}.{:016x}", fastrand::u64(..));
-    let mut arguments = FieldTable::default();
-    // Said outright: where a virtual host has another default, a queue that is exclusive can't be of it.
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    let mut arguments = classic();
     arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(EXPIRY.as_millis().try_into().unwrap_or(i64::MAX)));
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(LENGTH.into()));
-    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let options = QueueDeclareOptions { auto_delete: true, ..EXCLUSIVE };
     channel.queue_declare(queue.as_str().into(), options, arguments).await?;
     let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(PRESENT.into(), ExchangeKind::Fanout, options, FieldTable::default()).await?;
@@ -168,6 +187,13 @@ async fn listen(channel: &Channel) -> lapin::Result<Consumer> {
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await
+}
+
+/// Said outright: where a virtual host has another default, a queue that is exclusive can't be of it.
+fn classic() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    arguments
 }
 
 async fn write(channel: &Channel, beacon: &[u8]) -> lapin::Result<()> {

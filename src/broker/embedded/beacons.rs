@@ -17,23 +17,30 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Takes part until the worker leaves. What others told lately is heard at once.
 pub async fn take_part(connection: Connection, mut ends: Ends) {
+    let Some(first) = ends.next().await else { return };
     let me = fastrand::i64(..);
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut heard, mut comes) = (0, true);
+    let (mut heard, mut comes) = (0, Some(first));
     loop {
         let outcome = tokio::select! {
-            _ = look.tick() => connection.run(move |store| hear(store, heard)).await.map(|beacons| {
-                if std::mem::take(&mut comes) && beacons.iter().all(|beacon| beacon.left) {
-                    ends.pass_on(Heard::Nobody);
-                }
-                for Told { number, body, .. } in beacons {
-                    heard = number;
-                    ends.pass_on(Heard::Beacon(body));
-                }
-            }),
-            // A first look comes before the first word, which would be taken for another's.
-            beacon = ends.next(), if !comes => match beacon {
+            _ = look.tick() => {
+                let first = comes.clone();
+                let looked = connection.run(move |store| match first {
+                    Some(beacon) => come(store, me, &beacon),
+                    None => hear(store, heard),
+                });
+                looked.await.map(|beacons| {
+                    if comes.take().is_some() && beacons.iter().all(|beacon| beacon.left) {
+                        ends.pass_on(Heard::Nobody);
+                    }
+                    for Told { number, body, .. } in beacons {
+                        heard = number;
+                        ends.pass_on(Heard::Beacon(body));
+                    }
+                })
+            }
+            beacon = ends.next(), if comes.is_none() => match beacon {
                 Some(beacon) => connection.run(move |store| tell(store, me, &beacon)).await,
                 None => {
                     if let Err(error) = connection.run(move |store| store.write(|file| statements::leave(file, me))).await {
@@ -45,6 +52,16 @@ pub async fn take_part(connection: Connection, mut ends: Ends) {
         };
         ends.flow(outcome.as_ref().map(drop));
     }
+}
+
+/// Looks who is there and tells the first beacon, in one: of those that come together the first alone finds nobody.
+fn come(store: &mut Store, member: i64, beacon: &[u8]) -> Result<Vec<Told>, BrokerError> {
+    let now = store::now();
+    store.write(|file| {
+        let beacons = statements::hear(file, 0, now)?;
+        statements::tell(file, member, beacon, now + millis(EXPIRY))?;
+        Ok(beacons)
+    })
 }
 
 fn tell(store: &mut Store, member: i64, beacon: &[u8]) -> Result<(), BrokerError> {

@@ -118,6 +118,30 @@ fn a_product_that_the_account_may_not_release_is_given_up_on_and_others_go_on() 
 }
 
 #[test]
+fn a_job_that_fails_alone_is_told_from_an_outage_however_often_it_comes_again() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 1, max_attempts: 9, ..settings() });
+    let mut job = fresh("ecs", (0..150).map(|n| format!("i{n}")));
+    for round in 0..3_u32 {
+        let now = Duration::from_secs(u64::from(round) * 60);
+        engine.admit(job, now);
+        for _ in 0..2 {
+            let call = engine.seal(now).unwrap();
+            assert!(engine.fails_alone(call.key), "its second batch is no witness either");
+            engine.verdict(call.key, &down(), now);
+        }
+        job = NewJob { places: engine.take_postponed().remove(0).places, ..fresh("ecs", []) };
+    }
+    let now = Duration::from_secs(600);
+    engine.admit(one("j1"), now);
+    let call = engine.seal(now).unwrap();
+    assert!(!engine.fails_alone(call.key));
+    engine.verdict(call.key, &Verdict::Released(Evidence::own("Success", "done")), now);
+    engine.admit(one("j2"), now);
+    let call = engine.seal(now).unwrap();
+    assert!(engine.fails_alone(call.key), "nothing failed since a call was answered");
+}
+
+#[test]
 fn what_is_protected_while_it_waits_is_never_called() {
     let mut engine = engine(settings());
     engine.admit(fresh("ecs", ["i1", "i2", "i3"].map(str::to_owned)), Duration::ZERO);

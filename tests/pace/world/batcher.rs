@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bulkrelease::engine::Moment;
 
+use super::heart::Sealed;
+
 #[derive(Debug, Default)]
 struct Batch {
+    group: usize,
     /// Ids by job.
     parts: Vec<(usize, u64)>,
     ids: u64,
@@ -42,7 +45,7 @@ impl Batcher {
         self.owed.insert(job, ids);
         let mut left = ids;
         while left > 0 {
-            let batch = self.filling.entry(group).or_insert_with(|| Batch { since: now, ..Batch::default() });
+            let batch = self.filling.entry(group).or_insert_with(|| Batch { group, since: now, ..Batch::default() });
             let part = left.min(100 - batch.ids);
             batch.parts.push((job, part));
             batch.ids += part;
@@ -66,11 +69,11 @@ impl Batcher {
         !self.sealed.is_empty()
     }
 
-    pub fn seal(&mut self, key: u64, now: Moment) -> Option<(usize, Duration)> {
+    pub fn seal(&mut self, key: u64, now: Moment) -> Option<Sealed> {
         let batch = self.sealed.pop_front()?;
-        let told = (batch.ids as usize, now.saturating_sub(batch.since));
+        let sealed = Sealed { group: batch.group, ids: batch.ids as usize, waited: now.saturating_sub(batch.since) };
         self.called.insert(key, batch);
-        Some(told)
+        Some(sealed)
     }
 
     pub fn verdict(&mut self, key: u64, released: bool) {
