@@ -40,7 +40,7 @@ fn each_seed<T: Send>(name: &str, one_in: u64, measure: impl Fn(u64) -> T + Sync
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(&work)).collect();
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
         for thread in threads {
             // A world that panics has said why.
             thread.join().expect("a run").into_iter().for_each(|(measured, seed)| see(measured, seed));
@@ -157,10 +157,13 @@ fn run_large(table: &mut Vec<Line>) {
     }
 }
 
+/// Runs a kind of worlds, and adds its lines to the table.
+type Part = fn(&mut Vec<Line>);
+
 fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
-    let parts: [(&str, fn(&mut Vec<Line>)); 4] =
+    let parts: [(&str, Part); 4] =
         [("alone", run_alone), ("fleet", run_fleets), ("auto", run_auto), ("large", run_large)];
     let mut table = Vec::new();
     for (_, part) in parts.into_iter().filter(|(name, _)| is_chosen(name)) {

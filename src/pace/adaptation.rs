@@ -50,6 +50,11 @@ const STILL_EMPTY: Duration = Duration::from_secs(2);
 /// Moments at which the bucket was empty, to measure from.
 const REMEMBERED: usize = 16;
 
+/// Longer than `GAP`, and three calls, without a call: nothing is known of the bucket any more. Nor where the rate was
+/// not made use of so often in a row; not just once, for what others called is told in lumps.
+const UNUSED: u32 = 3;
+const GAP: Duration = Duration::from_secs(2);
+
 /// The part of a rate from which on it is made use of.
 const IN_USE: f64 = 0.8;
 
@@ -71,6 +76,10 @@ pub(super) struct Adaptation {
     quiet: f64,
     /// Since when use is measured, and the calls taken until then.
     measured: Option<(Moment, u64)>,
+    /// How often in a row the rate was seen not to be made use of.
+    unused: u32,
+    /// When calls last came back.
+    seen_at: Moment,
     /// What is throttled until then was called before the last step down was heard of.
     same_until: Moment,
 }
@@ -93,6 +102,8 @@ impl Adaptation {
             empty_at: VecDeque::new(),
             quiet: 0.0,
             measured: None,
+            unused: 0,
+            seen_at: Moment::ZERO,
             same_until: Moment::ZERO,
         })
     }
@@ -118,6 +129,11 @@ impl Adaptation {
             self.part = part;
             self.measure_anew();
         }
+        // While no calls were made the bucket has filled.
+        if now > self.seen_at + GAP + Duration::from_secs_f64(3.0 / (self.rate * part)) {
+            self.measure_anew();
+        }
+        self.seen_at = now;
         self.taken += taken;
         self.quiet += taken as f64 * (STEADY / self.rate).min(1.0);
         if throttled > 0 {
@@ -191,8 +207,13 @@ impl Adaptation {
         }
         self.measured = Some((now, self.taken));
         if (taken as f64) < IN_USE * self.rate * self.part * lasted.as_secs_f64() {
+            self.unused += 1;
+            if self.unused >= UNUSED {
+                self.empty_at.clear();
+            }
             return;
         }
+        self.unused = 0;
         let factor = if self.searching {
             2.0
         } else {
@@ -241,6 +262,20 @@ mod tests {
             adaptation.observe(2, 0, 1.0, Duration::ZERO, now);
         }
         assert_eq!(adaptation.rate(), lowered);
+    }
+
+    #[test]
+    fn time_without_calls_is_no_measure() {
+        for pause in [3, 30, 300] {
+            let (mut adaptation, mut now) = (limited(10.0), Moment::ZERO);
+            for _ in 0..5 {
+                calls(&mut adaptation, 3, &mut now);
+                now += Duration::from_secs(pause);
+                adaptation.observe(0, 1, 1.0, Duration::ZERO, now);
+            }
+            // A step each, and none of them deeper than where nothing is known.
+            assert!(adaptation.rate() >= 10.0 * BLIND.powi(5), "{}", adaptation.rate());
+        }
     }
 
     #[test]

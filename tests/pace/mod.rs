@@ -56,7 +56,9 @@ fn a_fleet_whose_bus_is_parted_for_a_while_shares_one_quota_as_soon_as_it_is_who
     for deaf in [false, true] {
         let lives = (0..4).map(|worker| Life { from: Duration::from_millis(37 * worker), end: None }).collect();
         let cut = Cut { from: seconds(30), until: seconds(80), workers: 0..1, deaf };
-        let world = World { cuts: vec![cut], lives, ..scenarios::fleet_world(1, 10.0, 4, 150) };
+        // Both sides call at the whole quota meanwhile; of what the server makes of that this is no test.
+        let allowed = vec![(Duration::ZERO, 40.0)];
+        let world = World { cuts: vec![cut], lives, allowed, ..scenarios::fleet_world(1, 10.0, 4, 250) };
         let told = world.run();
         let (from, last) = (seconds(90), told.sent.last().map_or(Duration::ZERO, |sent| sent.at));
         let used = told.used(10.0, from, last.min(seconds(120)));
