@@ -128,7 +128,8 @@ fn the_commands_of_the_runbook_are_commands_of_the_program() {
     let blocks = runbook.split("```").skip(1).step_by(2).flat_map(str::lines);
     let called = blocks.filter_map(|line| {
         let (_, words) = line.rsplit_once(" /bulkrelease ").or(line.rsplit_once("/bin/bulkrelease "))?;
-        Some(words)
+        // Where its output goes is the shell's.
+        words.split(" > ").next()
     });
     let commands =
         quoted.chain(called.map(|words| std::iter::once("bulkrelease").chain(words.split_whitespace()).collect()));
