@@ -12,7 +12,8 @@ use bulkrelease::sandbox::{Ledger, Sandbox, SandboxSettings};
 
 /// What a run came to.
 struct Figures {
-    /// Calls that the API took, of those that the quota allowed from the first to the last. Of a busy machine it says little.
+    /// Calls that were not throttled, of those that the quota allowed from the first to the last: a killed worker leaves suspects,
+    /// whose calls are refused and take permits all the same. Of a busy machine it says little.
     used: f64,
     /// Permits that were used, of all that workers had while work waited.
     spent: f64,
@@ -28,7 +29,7 @@ fn figures(ledger: &Ledger, quota: f64, spent: f64) -> Figures {
     let within = |from: usize| at[from..].iter().take_while(|moment| **moment < at[from] + 2.0).count();
     let most = (0..at.len()).map(within).max().unwrap_or_default();
     Figures {
-        used: ledger.counts.accepted as f64 / (quota * (last - first)).max(1.0),
+        used: (ledger.counts.calls - ledger.counts.throttled) as f64 / (quota * (last - first)).max(1.0),
         spent,
         calls: ledger.counts.calls,
         throttled: ledger.counts.throttled,
