@@ -40,7 +40,7 @@ struct Plan {
     name: &'static str,
     workers: usize,
     ids: usize,
-    /// What the API grants, and what each worker would use, which together is more.
+    /// What the API grants, and what the workers take for their quota, which is more.
     calls_per_second: f64,
     worker_calls_per_second: f64,
     /// How many calls there are between two troubles.
@@ -53,7 +53,7 @@ const CLUSTER: Plan = Plan {
     workers: 4,
     ids: 200_000,
     calls_per_second: 50.0,
-    worker_calls_per_second: 25.0,
+    worker_calls_per_second: 60.0,
     calls_between: 10..60,
     troubles: trouble::on_a_cluster,
 };
