@@ -8,7 +8,7 @@ use crate::config::ErrorClass;
 use crate::contract::BROKER_DELIVERY_LIMIT;
 
 /// By reason; the first line whose code begins like the letter's counts.
-const BY_REASON: [(&str, &str, &str); 8] = [
+const BY_REASON: [(&str, &str, &str); 11] = [
     ("Malformed", "", "no worker can read it: ask its producer for a correct job, then discard this"),
     ("Invalid", "UnknownAccount", "set accounts.NAME.endpoint in the workers' settings and replay, or retarget"),
     ("Invalid", "TooManyIds", "raise worker.max_ids_per_job and replay, or export it and enqueue smaller jobs"),
@@ -16,6 +16,22 @@ const BY_REASON: [(&str, &str, &str); 8] = [
     ("DeliveredTooOften", "", "it may crash the workers: read their logs first, then replay one of them"),
     (BROKER_DELIVERY_LIMIT, "", "it may crash the workers: read their logs first, then replay one of them"),
     (FOREIGN, "", "find out who publishes to release.dead; export it if it is worth keeping, then discard it"),
+    (
+        "Unresolved",
+        "Protected",
+        "a call may have released the ids before they were protected; no replay calls them: look in the console, then discard it",
+    ),
+    (
+        "Unresolved",
+        "NotAfter",
+        "a call may have released the ids before their time was over; no replay calls them: look in the console, enqueue what is \
+         there and still to go, then discard it",
+    ),
+    (
+        "Unresolved",
+        "NeverSettled",
+        "permits were too few to find out what calls had released: replay when less is waiting, or set accounts.NAME.read_back",
+    ),
     (
         "Unresolved",
         "",
@@ -73,6 +89,9 @@ mod tests {
             (BROKER_DELIVERY_LIMIT, BROKER_DELIVERY_LIMIT, "logs"),
             (FOREIGN, "", "who publishes"),
             ("Unresolved", "InternalError", "well again"),
+            ("Unresolved", "Protected", "no replay"),
+            ("Unresolved", "NotAfter", "enqueue"),
+            ("Unresolved", "NeverSettled", "read_back"),
             ("Rejected", "InvalidOwner", "retarget"),
             ("Rejected", "ProductNotSupported", "correct job"),
             ("Rejected", "NoSuchCode", "error_classes"),
