@@ -52,7 +52,7 @@ const CLUSTER: Plan = Plan {
     name: "three nodes, four workers",
     workers: 4,
     ids: 200_000,
-    calls_per_second: 50.0,
+    calls_per_second: 15.0,
     worker_calls_per_second: 60.0,
     calls_between: 10..60,
     troubles: trouble::on_a_cluster,
