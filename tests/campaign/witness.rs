@@ -4,8 +4,8 @@
 //!
 //! - the delivery came **again** (the broker says so: redelivered), and whoever had it before lost the session it came in, or
 //!   ended, before its acknowledgement was there: it was not settled, or less than `ACK_TIME` before that;
-//! - what it led to was **published again**: while it was being settled, its worker's publishing connection broke or the
-//!   broker refused to store something, so what had no confirm was written a second time.
+//! - what it led to was **published again**: while it was being settled, its worker's publishing connection broke, or the
+//!   broker refused to store it, so what had no confirm was written a second time.
 //!
 //! A job has at most one further result for each fork. A call that released is repeated for a fork of one of its jobs too,
 //! or because its answer was **never heard**: no worker ever wrote down its RequestId, and one was killed at the time, or
@@ -33,6 +33,8 @@ struct Delivery {
     redelivered: bool,
     taken: Timestamp,
     settled: Option<Timestamp>,
+    /// How often the broker refused to store what it led to.
+    refused: usize,
 }
 
 /// A call that a worker had no answer of.
@@ -78,10 +80,14 @@ impl Witness {
             let redelivered = field(line, "redelivered") == Some("true");
             let of_job = self.deliveries.entry(job.clone()).or_default();
             begun.insert(tag(), (job, of_job.len()));
-            of_job.push(Delivery { life, session: tag().0, redelivered, taken: at, settled: None });
+            of_job.push(Delivery { life, session: tag().0, redelivered, taken: at, settled: None, refused: 0 });
         } else if line.contains("delivery settled") {
-            let delivery = begun.get(&tag()).and_then(|(job, place)| self.deliveries.get_mut(job)?.get_mut(*place));
-            delivery.expect("it was taken in").settled = Some(at);
+            self.delivery(begun.get(&tag())).expect("it was taken in").settled = Some(at);
+        } else if line.contains("the broker refused to store a message") {
+            // Of what no job could be read from too.
+            if let Some(delivery) = self.delivery(begun.get(&tag())) {
+                delivery.refused += 1;
+            }
         } else if line.contains("broker session lost") {
             self.lost.insert((life, number("session")), at);
         } else if line.contains("connection has a problem") && field(line, "side") == Some("Publishing") {
@@ -93,6 +99,12 @@ impl Witness {
         } else if line.contains("call failed") && field(line, "class") == Some("unknown") {
             self.silences.push(Silence { at, ids: usize::try_from(number("ids")).unwrap_or_default() });
         }
+    }
+
+    /// The delivery that a line is about.
+    fn delivery(&mut self, begun: Option<&(String, usize)>) -> Option<&mut Delivery> {
+        let (job, place) = begun?;
+        self.deliveries.get_mut(job)?.get_mut(*place)
     }
 
     /// How often a job forked: so many further results it may have.
@@ -124,7 +136,7 @@ impl Witness {
         let until = delivery.settled.unwrap_or(self.ends[delivery.life]);
         let meanwhile =
             |(life, at): &&(usize, Timestamp)| *life == delivery.life && delivery.taken <= *at && *at <= until;
-        self.unpublished.iter().filter(meanwhile).count()
+        delivery.refused + self.unpublished.iter().filter(meanwhile).count()
     }
 
     /// Whether a worker heard that this call released its batch.
@@ -169,7 +181,8 @@ mod tests {
         let (settled, lost) =
             ("delivery settled session=1 number=7", "broker session lost: session=1 reason=\"r\" jobs=1");
         let problem = r#"the broker connection has a problem side=Publishing problem="lost""#;
-        let cases: [(&[(u32, &str)], usize); 8] = [
+        let refused = "the broker refused to store a message: it is written again session=1 number=7";
+        let cases: [(&[(u32, &str)], usize); 9] = [
             (&[(1, taken), (5, lost), (0, ""), (6, again)], 1),
             // The session's end is the process's.
             (&[(1, taken), (0, ""), (55, again)], 1),
@@ -182,6 +195,7 @@ mod tests {
             (&[(1, taken), (2, settled), (5, lost), (0, ""), (6, another)], 0),
             (&[(1, taken), (2, problem), (3, settled)], 1),
             (&[(1, taken), (2, settled), (3, problem)], 0),
+            (&[(1, taken), (2, refused), (2, refused), (3, settled)], 2),
         ];
         for (lines, forks) in cases {
             assert_eq!(witness(lines).forks("j"), forks, "{lines:?}");

@@ -168,7 +168,10 @@ impl Publisher {
                 Ok(())
             }
             Ok(Confirmation::Nack(_)) => {
-                self.unconfirmed.refused(slot);
+                // It may be stored by some node all the same, or by one of two queues.
+                if let Some(DeliveryTag { session, number }) = self.unconfirmed.refused(slot) {
+                    tracing::debug!(session, number, "the broker refused to store a message: it is written again");
+                }
                 self.refused = true;
                 if self.paused_until.is_none() {
                     self.paused_until = Some(Instant::now() + self.backoff.pause());

@@ -70,12 +70,12 @@ impl Unconfirmed {
         Some(tag)
     }
 
-    /// The broker would not store it: it is written again, before everything asked for later.
-    pub(super) fn refused(&mut self, slot: u64) {
-        if let Some(outgoing) = self.take(slot).filter(|outgoing| self.open.contains_key(&outgoing.tag)) {
-            let place = self.waiting.partition_point(|waiting| waiting.number < outgoing.number);
-            self.waiting.insert(place, outgoing);
-        }
+    /// The broker would not store it: it is written again, before everything asked for later. Whose it is, if anybody waits.
+    pub(super) fn refused(&mut self, slot: u64) -> Option<DeliveryTag> {
+        let outgoing = self.take(slot).filter(|outgoing| self.open.contains_key(&outgoing.tag))?;
+        let (tag, place) = (outgoing.tag, self.waiting.partition_point(|waiting| waiting.number < outgoing.number));
+        self.waiting.insert(place, outgoing);
+        Some(tag)
     }
 
     /// Whatever had no answer may be lost: it is written again.
