@@ -206,7 +206,8 @@ fn sandbox(calls_per_second: f64, seed: u64) -> SandboxSettings {
             "internal-error share=0.01 lands=true",
             "service-unavailable share=0.02",
             "concurrent-operate share=0.01",
-            "throttled share=0.01",
+            // Rare, for it says what is not true: that the quota is spent.
+            "throttled share=0.002",
             "reset share=0.01",
             "reset share=0.01 lands=true",
             "truncated share=0.01 lands=true",
