@@ -143,17 +143,14 @@ fn run_large(table: &mut Vec<Line>) {
     for rate in [10.0, 100.0] {
         let name = format!("10,000,000 ids in 200 groups, {rate} calls/s");
         let line = |what, bound| Line::new(&name, what, bound);
-        let mut extra = line("calls above the fewest, a group", Bound::AtMost(1.0));
+        // Small groups that waited are served part-filled; what that costs is in the time that all take.
         let mut makespan = line("makespan, of the least", Bound::AtMost(1.02));
         let measure = |seed| {
             let world = World { groups: 200, ..World::new(seed, rate, seconds(200_000)) };
             measure_alone(world.backlog(10_000_000, 200), rate)
         };
-        each_seed(&name, 500, measure, |run, seed| {
-            extra.see(run.extra_calls as f64 / run.extra_allowed as f64, seed);
-            makespan.see(run.makespan, seed);
-        });
-        table.extend([extra, makespan]);
+        each_seed(&name, 500, measure, |run, seed| makespan.see(run.makespan, seed));
+        table.push(makespan);
     }
 }
 

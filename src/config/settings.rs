@@ -107,7 +107,7 @@ impl Default for WorkerSettings {
             name: None,
             linger: Duration::from_millis(20),
             max_wait: Duration::from_secs(10),
-            overdue_share: 10,
+            overdue_share: 25,
             max_in_flight_calls: 16,
             split_budget: 32,
             max_ids_per_job: 10_000,

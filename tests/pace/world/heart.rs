@@ -127,7 +127,7 @@ fn key(number: usize) -> GroupKey {
 
 /// The settings' own defaults.
 pub const MAX_WAIT: Duration = Duration::from_secs(10);
-pub const OVERDUE_SHARE: u32 = 10;
+pub const OVERDUE_SHARE: u32 = 25;
 
 fn engine() -> Engine {
     let settings = EngineSettings {
