@@ -153,8 +153,9 @@ fn replace_exchange(name: &str, inspection: &RabbitMq, told: Option<&Management>
     let management = told.map_or("http://HOST:15672", |told| told.url.trim_end_matches('/'));
     let virtual_host = utf8_percent_encode(&inspection.virtual_host, NON_ALPHANUMERIC);
     format!(
-        "while neither producers nor workers run: curl -u USER -X DELETE '{management}/api/exchanges/{virtual_host}/{name}'; then \
-         bulkrelease setup. Its bindings go with it: `rabbitmqctl list_bindings` shows first which queues of others to bind again"
+        "rabbitmqctl list_bindings shows which queues of others lose their bindings with it; while neither producers nor workers run: \
+         curl -u USER -X DELETE '{management}/api/exchanges/{virtual_host}/{name}'; then \
+         bulkrelease setup"
     )
 }
 
