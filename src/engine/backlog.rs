@@ -282,7 +282,7 @@ impl Backlog {
     /// The calls that everything here is worth, if it left now.
     pub fn calls(&self) -> usize {
         let pools: usize = self.pools.values().map(|pool| pool.ids.len().div_ceil(MAX_IDS_PER_CALL)).sum();
-        pools + self.turns.len()
+        pools + self.courses.len()
     }
 
     /// Since when the oldest id or due course waits.

@@ -68,7 +68,7 @@ fn engine(settings: EngineSettings) -> Engine {
 #[test]
 fn every_rule_holds_in_thousands_of_random_worlds() {
     let first = std::env::var("BULKRELEASE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let seeds: u64 = std::env::var("BULKRELEASE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let seeds: u64 = std::env::var("BULKRELEASE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
     let (mut jobs, mut calls, mut queries, mut failed, mut parked, mut outages) = (0, 0, 0, 0, 0, 0);
     for seed in first..first + seeds {
         let outcome = std::panic::catch_unwind(|| {

@@ -63,26 +63,33 @@ fn a_job_that_was_postponed_comes_back_to_its_old_place() {
     assert_eq!(product(&engine.seal(SECOND * 600).unwrap()), "old");
 }
 
-/// More high work than permits, in one group or in many: when a low job is called that came at second 0.
-fn called_at(low: u64, groups: u64) -> Duration {
-    let mut engine = engine(settings());
+/// When a product is first called, with a permit a second from then on; more may come before each.
+fn called_at(mut engine: Engine, wanted: &str, from: u32, mut comes: impl FnMut(&mut Engine, u32)) -> Duration {
     let mut api = Api::new(true, Faults::NONE);
     let mut random = fastrand::Rng::with_seed(1);
-    engine.admit(ids("low", 0, low, Priority::Low), Duration::ZERO);
-    for second in 0..1000 {
+    for second in from..1000 {
         let now = SECOND * second;
-        for group in 0..groups {
-            let from = 1000 + (u64::from(second) * groups + group) * 100;
-            engine.admit(ids(&format!("high{group}"), from, 100, Priority::High), now);
-        }
+        comes(&mut engine, second);
         engine.advance(now);
         let call = engine.seal(now).unwrap();
-        if product(&call) == "low" {
+        if product(&call) == wanted {
             return now;
         }
         engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
     }
     panic!("it is starved");
+}
+
+/// More high work than permits, in one group or in many: when a low job is called that came at second 0.
+fn called_beside_high_work(low: u64, groups: u64) -> Duration {
+    let mut engine = engine(settings());
+    engine.admit(ids("low", 0, low, Priority::Low), Duration::ZERO);
+    called_at(engine, "low", 0, |engine, second| {
+        for group in 0..groups {
+            let from = 1000 + (u64::from(second) * groups + group) * 100;
+            engine.admit(ids(&format!("high{group}"), from, 100, Priority::High), SECOND * second);
+        }
+    })
 }
 
 #[test]
@@ -91,12 +98,12 @@ fn a_low_job_has_its_turn_though_high_ones_never_stop_coming() {
     // A full batch goes before whatever comes later than two head starts after it; one of the size of the backlog is ahead.
     for groups in [1, 2] {
         let ahead = 150 * groups as u32;
-        let at = called_at(100, groups);
+        let at = called_beside_high_work(100, groups);
         assert!(at >= settings.head_start * 2 - SECOND, "high ones go first: {at:?}");
         assert!(at <= SECOND * (ahead + 2), "{at:?}");
     }
     // A part-filled one waits no longer than the rule for overdue ones says.
-    let at = called_at(1, 2);
+    let at = called_beside_high_work(1, 2);
     assert!(at <= settings.max_wait + SECOND * settings.overdue_share, "{at:?}");
 }
 
@@ -115,16 +122,7 @@ fn called_behind_searches(searches: u64, searched: Priority, later: NewJob) -> D
     }
     let wanted = later.group.product_code.clone();
     engine.admit(later, SECOND);
-    for second in 2..1000 {
-        let now = SECOND * second;
-        engine.advance(now);
-        let call = engine.seal(now).unwrap();
-        if call.batch.group().product_code == wanted {
-            return now;
-        }
-        engine.verdict(call.key, &api.call(&call.batch, &mut random, now), now);
-    }
-    panic!("it is starved");
+    called_at(engine, wanted.as_str(), 2, |_, _| ())
 }
 
 #[test]
