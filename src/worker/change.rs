@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::{Worker, WorkerError, protection};
+use super::begin::protection;
+use super::{Worker, WorkerError};
 use crate::config::Settings;
 use crate::engine::Protection;
 

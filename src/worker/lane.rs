@@ -1,44 +1,25 @@
 //! A lane: one account's engine, permits, gate and client. It must not know deliveries.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use super::LATELY;
+use super::call::{Answered, Said, make};
 use super::intake::Standing;
 use super::queued::{Mix, Part};
 use super::read_back::{REST, ReadBackPace};
-use crate::api::{Answer, CONNECT_FAILED, Client, Listing, mend};
+use crate::api::{CONNECT_FAILED, Client, mend};
 use crate::config::{AccountSettings, RetrySettings, WorkerSettings};
-use crate::contract::{AccountName, Class, Evidence, GroupKey, ReadBack, Refusal, Verdict};
-use crate::engine::{Call, CallKey, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, Protection};
+use crate::contract::{AccountName, Evidence, Refusal, Verdict};
+use crate::engine::{Engine, EngineSettings, JobKey, Moment, NewJob, Protection};
 use crate::ops::Metrics;
 use crate::ops::events::{
     AccountChanged, BatchSealed, CallAnswered, LaneStands, PaceStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
-use crate::ops::trace::{BatchSpans, CallSpan, JobSpans};
+use crate::ops::trace::{BatchSpans, JobSpans};
 use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
-
-/// A call that came back.
-pub struct Answered {
-    pub account: AccountName,
-    key: CallKey,
-    group: Arc<GroupKey>,
-    ids: usize,
-    pub kind: CallKind,
-    said: Said,
-    took: Duration,
-    span: CallSpan,
-}
-
-/// What came back.
-enum Said {
-    Verdict(Answer),
-    Listing(Listing),
-}
 
 pub struct Lane {
     account: AccountName,
@@ -364,37 +345,5 @@ fn may_be_at_fault(verdict: &Verdict) -> bool {
         Verdict::Transient(evidence) => evidence.code.as_deref() != Some(CONNECT_FAILED),
         Verdict::Unknown(_) => true,
         Verdict::Released(_) | Verdict::Refused(..) | Verdict::Throttled(_) | Verdict::Account(_) => false,
-    }
-}
-
-/// Makes one call, or one query. Whatever happens in it, even a panic, comes back as an answer.
-async fn make(client: Arc<Client>, account: AccountName, call: Call, span: CallSpan) -> Answered {
-    let started = Instant::now();
-    let panicked = || Evidence::words("Panicked", "the call ended in a defect of bulkrelease: please report it");
-    let said = match call.kind {
-        CallKind::Release { attempt, .. } => {
-            let released = AssertUnwindSafe(span.around(client.release(&call.batch, attempt))).catch_unwind().await;
-            let unknown = |_| Answer { verdict: Verdict::of(Class::Unknown, panicked()), pause: None };
-            let answer = released.unwrap_or_else(unknown);
-            span.answered(&answer.verdict);
-            Said::Verdict(answer)
-        }
-        CallKind::ReadBack => {
-            let listed = AssertUnwindSafe(span.around(client.query(&call.batch))).catch_unwind().await;
-            let nothing = || ReadBack::Failed(Verdict::of(Class::Unknown, panicked()));
-            let listing = listed.unwrap_or_else(|_| Listing { read_back: nothing(), pause: None });
-            span.read_back(&listing.read_back);
-            Said::Listing(listing)
-        }
-    };
-    Answered {
-        account,
-        key: call.key,
-        group: Arc::clone(call.batch.group()),
-        ids: call.batch.len(),
-        kind: call.kind,
-        said,
-        took: started.elapsed(),
-        span,
     }
 }

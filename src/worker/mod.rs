@@ -8,11 +8,14 @@
 //!
 //! One task owns all of it, so no state is shared; only the calls themselves run beside it.
 
+mod begin;
+mod call;
 mod change;
 mod drain;
 mod fleet;
 mod intake;
 mod lane;
+mod let_go;
 mod postpone;
 mod queued;
 mod read_back;
@@ -29,21 +32,22 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use begin::WorkerError;
 pub use change::Change;
 pub use drain::Summary;
 
+use call::Answered;
 use intake::{Arrival, Bounds, Intake, Standing, is_remainder};
-use lane::{Answered, Lane};
+use lane::Lane;
 use postpone::PostponedLately;
 use queued::{Depth, Mix};
 use reply::{Ending, Held, since};
 
-use crate::api::{Client, ClientError, credentials::Chain};
 use crate::broker::{Broker, Delivery, DeliveryTag, Event, Fleet, Publication, Queue, Settlement, Subscription};
 use crate::config::Settings;
 use crate::contract::AccountName;
-use crate::engine::{InvalidProtection, JobKey, Moment, Protection};
-use crate::ops::events::{DeliverySettled, GivenBack, JobReceived, ResultConfirmed, SessionLost, WorkerStands};
+use crate::engine::{JobKey, Moment};
+use crate::ops::events::{DeliverySettled, JobReceived, ResultConfirmed, WorkerStands};
 use crate::ops::trace::{JobSpan, JobSpans, Tracer};
 use crate::ops::{Metrics, Vitals};
 use crate::pace::Member;
@@ -53,19 +57,6 @@ const EVENTS_AT_A_TIME: usize = 512;
 
 /// How often the loop says how it stands, whatever happens.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-
-/// Why a worker can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    #[error("no account names an endpoint: set accounts.default.endpoint, for nothing is released anywhere by default")]
-    NoAccount,
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error(transparent)]
-    Protection(#[from] InvalidProtection),
-    #[error("safety.protected_file {path}: {problem}")]
-    ProtectedFile { path: String, problem: String },
-}
 
 /// A delivery whose job the engine has.
 type Admitted = HashMap<(AccountName, JobKey), Held>;
@@ -110,60 +101,10 @@ enum Owed {
     DeadLetter,
 }
 
-/// Why a span ends whose delivery will come again through another connection.
-const SESSION_LOST: &str = "SessionLost";
-
 /// How often what happens all the time is spoken of.
 const LATELY: Duration = Duration::from_secs(60);
 
 impl Worker {
-    /// Builds a worker. `credentials` gives each account's source of access keys.
-    pub fn new(
-        settings: Settings,
-        credentials: impl Fn(&AccountName) -> Chain,
-        metrics: Arc<Metrics>,
-        vitals: Arc<Vitals>,
-    ) -> Result<Self, WorkerError> {
-        let protection = protection(&settings)?;
-        let name = settings.worker.name.clone().unwrap_or_else(own_name);
-        let born = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        let me = Member { born, name };
-        let (worker, retry) = (&settings.worker, &settings.retry);
-        let mut lanes = BTreeMap::new();
-        for (account, of_account) in settings.accounts.iter().filter(|(_, account)| account.endpoint.is_some()) {
-            let client = Client::new(account.as_str(), of_account, credentials(account))?;
-            let (guard, me) = (protection.clone(), me.clone());
-            let mut lane = Lane::new(account.clone(), client, of_account, worker, retry, guard, me);
-            lane.begin(&metrics);
-            lanes.insert(account.clone(), lane);
-        }
-        if lanes.is_empty() {
-            return Err(WorkerError::NoAccount);
-        }
-        Ok(Self {
-            settings,
-            lanes,
-            me,
-            fleet: None,
-            probed: false,
-            beacon_unread: false,
-            changes: None,
-            queued: 0,
-            mix: Mix::default(),
-            jobs: HashMap::new(),
-            pending_bytes: 0,
-            waiting: VecDeque::new(),
-            unconfirmed: HashMap::new(),
-            calls: JoinSet::new(),
-            started: Instant::now(),
-            metrics,
-            tracer: Tracer::default(),
-            vitals,
-            summary: Summary::default(),
-            postponed_lately: PostponedLately::default(),
-        })
-    }
-
     /// What it is called in results, dead letters and traces.
     pub fn name(&self) -> &str {
         &self.me.name
@@ -347,50 +288,6 @@ impl Worker {
         self.jobs.is_empty() || (within && !in_vain)
     }
 
-    /// Every delivery of a lost session comes again under another tag, so what is held of it is let go.
-    fn lose(&mut self, session: u64, reason: &str) {
-        let lost: Vec<_> =
-            self.jobs.iter().filter(|(_, held)| held.tag.session == session).map(|(key, _)| key.clone()).collect();
-        for held in self.jobs.values().filter(|held| held.tag.session == session) {
-            held.span.failed(SESSION_LOST);
-        }
-        for (_, span) in self.unconfirmed.extract_if(|tag, _| tag.session == session).map(|(_, owed)| owed) {
-            span.failed(SESSION_LOST);
-        }
-        self.waiting.retain(|(_, delivery)| delivery.tag.session != session);
-        SessionLost { session, reason, jobs: lost.len() }.emit(&self.metrics);
-        self.let_go(lost);
-    }
-
-    fn let_go(&mut self, keys: Vec<(AccountName, JobKey)>) -> Vec<DeliveryTag> {
-        let now = self.now();
-        let mut by_account: BTreeMap<AccountName, Vec<JobKey>> = BTreeMap::new();
-        let mut tags = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Some(held) = self.jobs.remove(&key) {
-                self.pending_bytes -= held.bytes;
-                tags.push(held.tag);
-            }
-            by_account.entry(key.0).or_default().push(key.1);
-        }
-        for (account, keys) in by_account {
-            if let Some(lane) = self.lanes.get_mut(&account) {
-                lane.engine.forget(&keys, now);
-            }
-        }
-        tags
-    }
-
-    fn give_back(&mut self, tags: impl IntoIterator<Item = DeliveryTag>, subscription: &Subscription) {
-        let mut deliveries = 0;
-        for tag in tags {
-            deliveries += 1;
-            subscription.settle(Settlement::GiveBack { tag });
-        }
-        self.summary.given_back += deliveries;
-        GivenBack { deliveries }.emit(&self.metrics);
-    }
-
     fn report(&mut self, subscription: &Subscription, stopping: Option<&str>) {
         let now = self.now();
         let mut problems: Vec<String> = self.lanes.values().filter_map(Lane::problem).collect();
@@ -432,25 +329,4 @@ async fn sleep_until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// The guard that the settings describe.
-fn protection(settings: &Settings) -> Result<Protection, WorkerError> {
-    let mut entries = settings.safety.protected.clone();
-    if let Some(path) = &settings.safety.protected_file {
-        let unreadable = |problem: std::io::Error| WorkerError::ProtectedFile {
-            path: path.display().to_string(),
-            problem: format!("{problem}: nothing is released while it can't be read"),
-        };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        entries.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
-    }
-    Ok(Protection::new(entries.iter().map(String::as_str))?)
-}
-
-fn own_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
-    format!("{host}-{}", std::process::id())
 }

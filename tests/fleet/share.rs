@@ -129,7 +129,8 @@ async fn two_workers_share_a_quota_though_one_is_killed_and_another_comes() {
 async fn one_two_and_four_workers_share_a_quota() {
     for quota in [10.0, 50.0] {
         for workers in [1, 2, 4] {
-            let figures = run(&format!("share-{workers}-{quota}"), workers, quota, Duration::from_secs(60)).await;
+            // A worker's death costs its part of the quota for as long as it is not missed, 6 s: seldom enough to be a life.
+            let figures = run(&format!("share-{workers}-{quota}"), workers, quota, Duration::from_secs(180)).await;
             judge(&figures, quota);
         }
     }

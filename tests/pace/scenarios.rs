@@ -27,8 +27,8 @@ pub struct Measured {
     pub extra_allowed: i64,
     /// Of the least time that so many calls take.
     pub makespan: f64,
-    pub longest_wait: Duration,
-    pub wait_allowed: Duration,
+    /// Of what the group's batch may wait for its turn.
+    pub longest_wait: f64,
 }
 
 /// A lone worker at a fixed quota, with a backlog that takes so long.
@@ -42,7 +42,6 @@ pub fn measure_alone(world: World, rate: f64) -> Measured {
     let (fewest, groups, jobs, seed, until) = (world.fewest(), world.groups, world.jobs.len(), world.seed, world.until);
     let told = world.run();
     assert_eq!(told.latencies.len(), jobs, "seed {seed}: jobs without an end");
-    let longest_wait = told.longest_turn();
     let last = told.sent.last().map_or(Duration::ZERO, |sent| sent.at);
     Measured {
         used: told.calls() as f64 / (rate * last.as_secs_f64() + 1.0),
@@ -52,14 +51,16 @@ pub fn measure_alone(world: World, rate: f64) -> Measured {
         extra_calls: told.calls() as i64 - fewest as i64,
         extra_allowed: groups as i64,
         makespan: last.as_secs_f64() / ((fewest - 1) as f64 / rate),
-        longest_wait,
-        wait_allowed: MAX_WAIT + Duration::from_secs_f64(f64::from(OVERDUE_SHARE) * groups as f64 / rate) + held(rate),
+        longest_wait: told.longest_turn(|ids| may_wait(ids, groups, rate)),
     }
 }
 
-/// Whose turn it is goes by when jobs came: before a full batch go those of all that the worker held then.
-fn held(rate: f64) -> Duration {
-    Duration::from_secs_f64(1000.0 * 100.5 / 100.0 / rate)
+/// Every part-filled batch that is overdue has its turn once every other has had one. A full one has it by when its jobs came:
+/// before it go the batches of all that the worker held then.
+fn may_wait(ids: usize, groups: usize, rate: f64) -> Duration {
+    let overdue = f64::from(OVERDUE_SHARE) * groups as f64;
+    let held = if ids < 100 { 0.0 } else { 1000.0 * 100.5 / 100.0 };
+    MAX_WAIT + Duration::from_secs_f64((overdue + held) / rate)
 }
 
 /// A fleet of so many, whose workers live for ten minutes or so, crash or leave, and are followed by others.
@@ -81,8 +82,7 @@ pub fn fleet(seed: u64, rate: f64, workers: usize, lasts: u64) -> Measured {
         extra_calls: told.calls() as i64 - throttled as i64 - fewest as i64 - told.orphans as i64,
         extra_allowed: (groups * lives) as i64,
         makespan: (last - begun).as_secs_f64() / (told.calls() as f64 / rate),
-        longest_wait: Duration::ZERO,
-        wait_allowed: Duration::ZERO,
+        longest_wait: 0.0,
     }
 }
 

@@ -3,6 +3,7 @@
 //! `BULKRELEASE_SEEDS=100000 cargo test --release simulation` runs as many seeds as asked, from
 //! `BULKRELEASE_FIRST_SEED` on.
 
+mod draw;
 mod economy;
 mod judge;
 mod ladder;

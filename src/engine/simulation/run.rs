@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::draw;
 use super::notes::Notes;
 use super::world::{Api, Faults, Talk};
 use super::{engine, group};
-use crate::contract::{Doubt, GroupKey, InstanceId, Open, Place, Priority, Verdict};
+use crate::contract::{GroupKey, InstanceId, Open, Place, Priority, Verdict};
 use crate::engine::course::Reading;
-use crate::engine::{Call, CallKind, Engine, EngineSettings, JobKey, Moment, NewJob, PostponedJob};
+use crate::engine::{Call, CallKind, Engine, JobKey, Moment, NewJob, PostponedJob};
 
 /// Calls in a row without a proper answer after which the API counts as down.
 const DOWN_AFTER: u32 = 5;
@@ -64,32 +65,8 @@ impl Run {
     pub fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let atomic = random.bool();
-        let mut faults = Faults::NONE;
-        if random.u8(0..4) > 0 {
-            for share in [
-                &mut faults.throttled,
-                &mut faults.account,
-                &mut faults.transient,
-                &mut faults.ghost,
-                &mut faults.lost,
-                &mut faults.query_failed,
-            ] {
-                *share = if random.bool() { random.u16(0..200) } else { 0 };
-            }
-        }
-        let attempts_in_process = random.u32(1..5);
-        let settings = EngineSettings {
-            linger: Duration::from_millis(random.u64(0..50)),
-            max_wait: Duration::from_millis(random.u64(50..5000)),
-            head_start: Duration::from_millis(random.u64(0..5000)),
-            overdue_share: random.u32(1..12),
-            split_budget: random.u32(1..40),
-            attempts_in_process,
-            max_attempts: random.u32(attempts_in_process..12),
-            max_age: Duration::from_millis(random.u64(1000..60_000)),
-            atomic: atomic && random.bool(),
-            read_back: random.bool(),
-        };
+        let faults = draw::faults(&mut random);
+        let settings = draw::settings(atomic, &mut random);
         let talk = [Talk::NamesNobody, Talk::NamesTheCulprit, Talk::EchoesTheBatch][random.usize(0..3)];
         let names = ["ecs", "rds", "slb", "unsupported", "vpc", "oss"];
         let groups = names[..random.usize(1..=names.len())].iter().map(|name| group(name)).collect();
@@ -116,28 +93,7 @@ impl Run {
 
     fn admit_random(&mut self) {
         let random = &mut self.random;
-        let size = if random.u8(0..10) == 0 { random.usize(1..350) } else { random.usize(1..20) };
-        let told = random.u8(0..10) == 0;
-        let mut seen = HashSet::new();
-        let places: Vec<_> = (0..size)
-            .map(|_| {
-                let kind = match random.u8(0..100) {
-                    0 => "g",
-                    1 => "f",
-                    2 => "u",
-                    3 => "p",
-                    _ => "i",
-                };
-                InstanceId::new(format!("{kind}{}", random.u32(0..2000))).unwrap()
-            })
-            .filter(|id| seen.insert(id.clone()))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|id| {
-                let doubt = if told && random.bool() { Doubt::Unknown } else { Doubt::None };
-                (id, Place::Open(Open { doubt, ..Open::default() }))
-            })
-            .collect();
+        let places = draw::places(random);
         let admitted = Admitted {
             job: self.owed.len(),
             places,

@@ -46,14 +46,15 @@ impl Told {
         self.taken(from, until) as f64 / (rate * (until - from).as_secs_f64())
     }
 
-    /// The longest that ids of a group waited in a worker for the group's next call.
-    pub fn longest_turn(&self) -> Duration {
+    /// The longest that ids of a group waited in a worker for the group's next call, of what a batch of so many ids may.
+    pub fn longest_turn(&self, allowed: impl Fn(usize) -> Duration) -> f64 {
         let mut called = HashMap::new();
         let waits = self.sent.iter().map(|Sent { at, worker, batch }| {
             let before = called.insert((*worker, batch.group), *at);
-            before.map_or(batch.waited, |before| batch.waited.min(*at - before))
+            let waited = before.map_or(batch.waited, |before| batch.waited.min(*at - before));
+            waited.as_secs_f64() / allowed(batch.ids).as_secs_f64()
         });
-        waits.max().unwrap_or_default()
+        waits.fold(0.0, f64::max)
     }
 
     /// The most by which the calls of any window are more than its rate allows: what a bucket would have to hold.
