@@ -1,10 +1,11 @@
 //! The quota as believed: what is configured at most, less while the account throttles, and found from nothing for `"auto"`.
 //! It must not know who calls: it hears how many calls were taken and how many were throttled.
 //!
-//! Three thoughts carry it. A throttled call says that the account's bucket is empty; between two such moments exactly the
+//! Four thoughts carry it. A throttled call says that the account's bucket is empty; between two such moments exactly the
 //! calls went through that the account allows, so they are a measure of it, the better the longer it lasted. The rate never
 //! falls further than the measures prove, or by a small step where they prove nothing. And the way up is slow, the slower the
-//! better the quota is known, and only while the rate is made use of: about one call in 200 finds the limit again.
+//! better the quota is known, and only while the rate is made use of: about one call in 200 finds the limit again. But where
+//! next to nothing was let through for a while, and then everything is, the rate it fell from is looked for again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -45,6 +46,12 @@ const MEASURE_SECONDS: f64 = 60.0;
 const WRONG_CALLS: f64 = 1.5;
 const WRONG_SECONDS: f64 = 0.25;
 
+/// So many calls in a row that are taken end a block. While none at all is, the rate falls to this part of what it was at most:
+/// nothing measures it then. From a rate that is less than a `DEEP` part of it, it is looked for from below, up to `BLIND`.
+const FLOWING: u64 = 5;
+const NOTHING_TAKEN: f64 = 0.1;
+const DEEP: f64 = 1.0 / 3.0;
+
 const STILL_EMPTY: Duration = Duration::from_secs(2);
 
 /// Moments at which the bucket was empty, to measure from.
@@ -58,13 +65,25 @@ const GAP: Duration = Duration::from_secs(2);
 /// The part of a rate from which on it is made use of.
 const IN_USE: f64 = 0.8;
 
+/// Since a call was throttled.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    /// The rate before.
+    from: f64,
+    taken: bool,
+    /// Calls taken since the last throttled one.
+    in_a_row: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Adaptation {
     /// Infinite for a quota that is to be found.
     ceiling: f64,
     rate: f64,
-    /// Never throttled yet, and no limit known.
-    searching: bool,
+    /// The rate doubles up to here until a call is throttled: no limit below it is known.
+    searches_to: Option<f64>,
+    /// Calls are throttled, and hardly any are taken between them.
+    block: Option<Block>,
     /// How well the quota was known when a call was last throttled: by how much of itself it may be another.
     doubt: f64,
     /// Of the account's calls, the part that is observed.
@@ -87,15 +106,16 @@ pub(super) struct Adaptation {
 impl Adaptation {
     /// `None`: there is no limit, and nothing to adapt.
     pub fn new(calls_per_second: CallsPerSecond) -> Option<Self> {
-        let (ceiling, rate, searching) = match calls_per_second {
-            CallsPerSecond::Limited(rate) => (rate, rate, false),
-            CallsPerSecond::Auto => (f64::INFINITY, FIRST, true),
+        let (ceiling, rate, searches_to) = match calls_per_second {
+            CallsPerSecond::Limited(rate) => (rate, rate, None),
+            CallsPerSecond::Auto => (f64::INFINITY, FIRST, Some(f64::INFINITY)),
             CallsPerSecond::Unlimited => return None,
         };
         Some(Self {
             ceiling,
             rate,
-            searching,
+            searches_to,
+            block: None,
             doubt: 0.0,
             part: 1.0,
             taken: 0,
@@ -117,7 +137,7 @@ impl Adaptation {
     pub fn adopt(&mut self, rate: f64) {
         let rate = rate.clamp(LOWEST, HIGHEST).min(self.ceiling);
         if rate != self.rate {
-            (self.rate, self.searching) = (rate, false);
+            (self.rate, self.searches_to, self.block) = (rate, None, None);
             self.measure_anew();
         }
     }
@@ -136,10 +156,26 @@ impl Adaptation {
         self.seen_at = now;
         self.taken += taken;
         self.quiet += taken as f64 * (STEADY / self.rate).min(1.0);
+        if let Some(block) = &mut self.block {
+            block.taken |= taken > 0;
+        }
         if throttled > 0 {
             self.step_down(settles, now);
         } else {
+            self.flow(taken);
             self.step_up(now);
+        }
+    }
+
+    /// Calls are let through. What kept nearly all of them back for a while was no measure of the quota.
+    fn flow(&mut self, taken: u64) {
+        let Some(block) = &mut self.block else { return };
+        block.in_a_row += taken;
+        if block.in_a_row >= FLOWING {
+            if self.rate < block.from * DEEP {
+                self.searches_to = Some(block.from * BLIND);
+            }
+            self.block = None;
         }
     }
 
@@ -150,20 +186,23 @@ impl Adaptation {
 
     fn step_down(&mut self, settles: Duration, now: Moment) {
         self.measured = None;
+        let block = self.block.get_or_insert(Block { from: self.rate, taken: false, in_a_row: 0 });
+        block.in_a_row = 0;
+        let floor = if block.taken { LOWEST } else { LOWEST.max(block.from * NOTHING_TAKEN) };
         if now < self.same_until {
             return;
         }
         let (least, most) = self.bounds(settles, now);
         let proven = BELOW * most / self.rate;
-        let blind = most.is_infinite() && (self.searching || self.quiet < QUIET);
+        let blind = most.is_infinite() && (self.searches_to.is_some() || self.quiet < QUIET);
         let factor = if blind { BLIND } else { proven.clamp(DEEPEST, SMALL) };
         // The bucket is still almost empty after a step, so a call that comes a little early tells nothing new.
         if proven > SMALL && self.empty_at.back().is_some_and(|(at, _)| now < *at + STILL_EMPTY + settles) {
             return;
         }
         self.doubt = if most.is_finite() { 1.0 - least / most } else { 1.0 };
-        self.rate = (self.rate * factor).max(LOWEST);
-        (self.searching, self.quiet, self.same_until) = (false, 0.0, now + settles);
+        self.rate = (self.rate * factor).max(floor);
+        (self.searches_to, self.quiet, self.same_until) = (None, 0.0, now + settles);
         self.empty_at.push_back((now, self.taken));
         if self.empty_at.len() > REMEMBERED {
             self.empty_at.pop_front();
@@ -214,14 +253,15 @@ impl Adaptation {
             return;
         }
         self.unused = 0;
-        let factor = if self.searching {
-            2.0
-        } else {
-            let impatience = ((self.quiet - LONG_QUIET) / IMPATIENCE).clamp(0.0, FASTEST.log2());
-            let counted = taken as f64 * (STEADY / self.rate).min(1.0);
-            1.0 + RISE * (self.doubt / WELL_KNOWN).clamp(1.0, FASTEST).max(impatience.exp2()) * counted
-        };
-        self.rate = (self.rate * factor).min(self.ceiling).min(HIGHEST);
+        if let Some(up_to) = self.searches_to {
+            self.rate = (self.rate * 2.0).min(up_to).min(self.ceiling).min(HIGHEST);
+            self.searches_to = self.searches_to.filter(|up_to| self.rate < *up_to);
+            return;
+        }
+        let impatience = ((self.quiet - LONG_QUIET) / IMPATIENCE).clamp(0.0, FASTEST.log2());
+        let counted = taken as f64 * (STEADY / self.rate).min(1.0);
+        let rise = RISE * (self.doubt / WELL_KNOWN).clamp(1.0, FASTEST).max(impatience.exp2()) * counted;
+        self.rate = (self.rate * (1.0 + rise)).min(self.ceiling).min(HIGHEST);
     }
 }
 
@@ -306,5 +346,61 @@ mod tests {
         }
         assert!((1.9..=2.1).contains(&adaptation.rate()), "{}", adaptation.rate());
         assert!(throttled <= 20, "{throttled}");
+    }
+
+    /// Calls at the rate that is believed, for so long, of which `lets` says whether one goes through. Those that were throttled.
+    fn calls_for(
+        adaptation: &mut Adaptation,
+        seconds: f64,
+        now: &mut Moment,
+        mut lets: impl FnMut(Moment) -> bool,
+    ) -> (u32, u32) {
+        let (end, mut calls, mut throttled) = (*now + Duration::from_secs_f64(seconds), 0, 0);
+        while *now < end {
+            *now += Duration::from_secs_f64(1.0 / adaptation.rate());
+            let through = lets(*now);
+            calls += 1;
+            throttled += u32::from(!through);
+            adaptation.observe(u64::from(through), u64::from(!through), 1.0, Duration::ZERO, *now);
+        }
+        (calls, throttled)
+    }
+
+    #[test]
+    fn a_minute_in_which_hardly_any_call_is_let_through_is_over_soon_after_it_is() {
+        for (rate, through) in [(3.0, 0), (3.0, 10), (10.0, 0), (10.0, 5), (100.0, 1)] {
+            let (mut adaptation, mut now) = (limited(rate), Moment::ZERO);
+            let mut random = fastrand::Rng::with_seed(1);
+            calls(&mut adaptation, 200, &mut now);
+            calls_for(&mut adaptation, 60.0, &mut now, |_| random.u32(0..100) < through);
+            let lowest = adaptation.rate();
+            calls_for(&mut adaptation, 300.0, &mut now, |_| true);
+            println!("{rate} calls/s, {through} % let through: fell to {lowest:.3}, then {:.2}", adaptation.rate());
+            assert!(adaptation.rate() >= rate * 0.8, "{} of {rate}, after {lowest}", adaptation.rate());
+        }
+    }
+
+    #[test]
+    fn a_quota_that_falls_to_a_thirtieth_is_kept_to_and_the_old_one_is_not_looked_for_again_and_again() {
+        for part in [1.0 / 5.0, 1.0 / 30.0] {
+            let (mut adaptation, mut now) = (limited(30.0), Moment::ZERO);
+            calls(&mut adaptation, 200, &mut now);
+            let (quota, mut tokens, mut at) = (30.0 * part, 0.0_f64, now);
+            let mut bucket = |now: Moment| {
+                tokens = (tokens + (now - at).as_secs_f64() * quota).min(quota.max(1.0));
+                at = now;
+                let through = tokens >= 1.0;
+                tokens -= f64::from(u8::from(through));
+                through
+            };
+            let (_, at_first) = calls_for(&mut adaptation, 60.0, &mut now, &mut bucket);
+            let (later, throttled) = calls_for(&mut adaptation, 1200.0, &mut now, &mut bucket);
+            println!(
+                "to {part:.3}: {at_first} throttled at first, later {throttled} of {later}; {:.3}",
+                adaptation.rate()
+            );
+            assert!(at_first <= 60 && throttled * 33 <= later, "{at_first}, {throttled} of {later}");
+            assert!((adaptation.rate() / quota - 1.0).abs() < 0.1, "{}", adaptation.rate());
+        }
     }
 }

@@ -41,11 +41,19 @@ pub struct Bounds<'a> {
     pub accounts: &'a dyn Fn(&AccountName) -> Option<Standing>,
 }
 
-/// When a delivery came, on the wall clock and on the engine's.
+/// When a delivery came, on the wall clock and on the engine's, and until when it is held.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
     pub on: Timestamp,
     pub at: Moment,
+    pub held_until: Moment,
+}
+
+impl Arrival {
+    /// One now. What came together does not go together: otherwise permits would fall due with nothing here to use them.
+    pub fn new(at: Moment, max_hold: Duration) -> Self {
+        Self { on: Timestamp::now(), at, held_until: at + max_hold.mul_f64(1.0 - fastrand::f64() / 4.0) }
+    }
 }
 
 impl Bounds<'_> {
@@ -97,7 +105,7 @@ impl Bounds<'_> {
             priority: held.job.priority,
             first_came: arrival.at.saturating_sub(between(received_at, arrival.on)),
             expires_at,
-            held_until: Some(arrival.at + self.settings.max_hold),
+            held_until: Some(arrival.held_until),
         };
         Intake::Admitted(held, job)
     }
@@ -227,7 +235,8 @@ mod tests {
     fn take(delivery: Delivery, standing: Option<Standing>) -> Intake {
         let settings = WorkerSettings { max_message_bytes: 1024, max_ids_per_job: 1, ..WorkerSettings::default() };
         let bounds = Bounds { settings: &settings, accounts: &|_| standing };
-        bounds.take(delivery, Arrival { on: later(160), at: Duration::from_secs(10) }, JobSpan::default())
+        let (at, held_until) = (Duration::from_secs(10), Duration::from_secs(310));
+        bounds.take(delivery, Arrival { on: later(160), at, held_until }, JobSpan::default())
     }
 
     #[test]

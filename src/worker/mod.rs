@@ -158,12 +158,12 @@ impl Worker {
         let now = self.now();
         while let Some((arrival, _)) = self.waiting.front()
             && let room = self.has_room()
-            && (room || self.held_too_long(*arrival, now))
+            && (room || arrival.held_until <= now)
             && let Some((arrival, delivery)) = self.waiting.pop_front()
         {
             self.take_in(delivery, arrival, room, subscription);
         }
-        let given_up_at = self.waiting.front().map(|(arrival, _)| arrival.at + self.settings.worker.max_hold);
+        let given_up_at = self.waiting.front().map(|(arrival, _)| arrival.held_until);
         let mut wakes_at = given_up_at.into_iter().chain(self.tell_fleet(now)).min();
         let jobs = &self.jobs;
         for (account, lane) in &mut self.lanes {
@@ -227,7 +227,8 @@ impl Worker {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Delivery(delivery) => {
-                self.waiting.push_back((Arrival { on: Timestamp::now(), at: self.now() }, delivery));
+                let arrival = Arrival::new(self.now(), self.settings.worker.max_hold);
+                self.waiting.push_back((arrival, delivery));
             }
             Event::Settled(tag) => {
                 DeliverySettled { tag }.emit();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::intake::{Arrival, between};
 use super::reply::Held;
 use super::{LATELY, Owed, Worker};
 use crate::broker::{Destination, Publication, Subscription};
@@ -27,11 +26,6 @@ pub(super) struct Rest {
 }
 
 impl Worker {
-    /// Nothing is held for longer, even if there is no room to work on it.
-    pub(super) fn held_too_long(&self, arrival: Arrival, now: Moment) -> bool {
-        arrival.at + self.settings.worker.max_hold <= now
-    }
-
     /// Sends the jobs that the engine let go of to their retry steps: why, if not for what they say themselves.
     pub(super) fn send_on_postponed(&mut self, why: Option<Postponement>, subscription: &Subscription) {
         let mut postponed = Vec::new();
@@ -121,8 +115,7 @@ impl Held {
             ..self.properties
         };
         let postponed_at = Timestamp::now();
-        let waited = between(self.received_at, postponed_at);
-        let after = retry.steps[step(why, attempts, waited, retry)];
+        let after = retry.steps[step(why, attempts, retry)];
         let remainder = Remainder {
             job: Job { ids, ..self.job },
             result_id: self.result_id,
@@ -138,14 +131,13 @@ impl Held {
 }
 
 /// Which step a job waits on. Each round of failed calls in a process leads to the next one. Whoever only waits for permits
-/// waits about as long again as it has waited since it first came; whoever waits for its account a short time beside the one
+/// comes back at once, lest they fall due while it is away; whoever waits for its account waits a short time beside the one
 /// that it is held already, to come back soon after it is mended. A stopping worker's jobs go to the first.
-fn step(why: Postponement, attempts: u32, waited: Duration, retry: &RetrySettings) -> usize {
+fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
     let last = retry.steps.len().saturating_sub(1);
     match why {
-        Postponement::Stopping => 0,
+        Postponement::Stopping | Postponement::Parked => 0,
         Postponement::Held(lasting) => retry.steps.iter().rposition(|step| *step <= lasting / 4).unwrap_or(0),
-        Postponement::Parked => retry.steps.iter().position(|step| *step >= waited).unwrap_or(last),
         Postponement::Failed => {
             let rounds = attempts.saturating_sub(1) / retry.attempts_in_process.max(1);
             usize::try_from(rounds).unwrap_or(last).min(last)
@@ -157,29 +149,20 @@ fn step(why: Postponement, attempts: u32, waited: Duration, retry: &RetrySetting
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
-
     #[test]
     fn each_round_of_failed_calls_waits_longer() {
         let retry = RetrySettings::default();
-        let steps: Vec<_> = [0, 1, 3, 4, 6, 7, 9, 10, 1000].map(|n| step(Postponement::Failed, n, HOUR, &retry)).into();
+        let steps: Vec<_> = [0, 1, 3, 4, 6, 7, 9, 10, 1000].map(|n| step(Postponement::Failed, n, &retry)).into();
         assert_eq!(steps, [0, 0, 0, 1, 1, 2, 2, 2, 2]);
-        assert_eq!(step(Postponement::Stopping, 9, HOUR, &retry), 0);
-    }
-
-    #[test]
-    fn what_is_parked_waits_about_as_long_again_as_it_has_waited() {
-        let retry = RetrySettings::default();
-        let steps: Vec<_> = [0, 10, 11, 60, 300, 86_400]
-            .map(|waited| step(Postponement::Parked, 9, Duration::from_secs(waited), &retry))
-            .into();
-        assert_eq!(steps, [0, 0, 1, 1, 2, 2]);
+        for why in [Postponement::Stopping, Postponement::Parked] {
+            assert_eq!(step(why, 9, &retry), 0);
+        }
     }
 
     #[test]
     fn whoever_waits_for_its_account_comes_back_soon_after_it_may_be_mended() {
         let retry = RetrySettings::default();
-        let held = |minutes: u64| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, HOUR, &retry);
+        let held = |minutes: u64| step(Postponement::Held(Duration::from_secs(60 * minutes)), 0, &retry);
         assert_eq!([0, 1, 3, 4, 39, 40, 9000].map(held), [0, 0, 0, 1, 1, 2, 2]);
     }
 }

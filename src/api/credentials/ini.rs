@@ -30,12 +30,16 @@ pub fn path(surroundings: &Surroundings) -> Result<PathBuf, String> {
 
 /// Reads the section of this name, or of the environment's, or `default`.
 pub fn look(surroundings: &Surroundings, name: Option<&str>) -> Result<Found, Miss> {
-    let text = file::read(&path(surroundings).map_err(Miss::Absent)?)?;
+    let chosen = surroundings.variable(PROFILE).filter(|_| name.is_none());
+    // Neither this file nor the one before it has what the environment names.
+    let is_named = chosen.is_some() || surroundings.variable(CREDENTIALS_FILE).is_some();
+    let missing = |problem| Miss::Absent(problem).of_what_is_named(is_named);
+    let path = path(surroundings).map_err(missing)?;
+    let text = file::read(&path).map_err(|miss| miss.of_what_is_named(is_named))?;
     let text = String::from_utf8(text).map_err(|_| Miss::Broken("is no text in UTF-8".to_owned()))?;
-    let name = name.map(str::to_owned).or_else(|| surroundings.variable(PROFILE));
-    let name = name.unwrap_or_else(|| "default".to_owned());
+    let name = name.map(str::to_owned).or(chosen).unwrap_or_else(|| "default".to_owned());
     let section = section(&text, &name).map_err(Miss::Broken)?;
-    let section = section.ok_or_else(|| Miss::Absent(format!("has no section [{name}]")))?;
+    let section = section.ok_or_else(|| missing(format!("has no section [{name}]")))?;
     section.found(surroundings).map_err(|problem| Miss::Broken(format!("section [{name}]: {problem}")))
 }
 

@@ -63,11 +63,15 @@ pub fn look(surroundings: &Surroundings, name: Option<&str>) -> Result<Found, Mi
     if name.is_none() && surroundings.says_true(DISABLED) {
         return Err(Miss::Absent(format!("is switched off by {DISABLED}")));
     }
-    let text = file::read(&path(surroundings).map_err(Miss::Absent)?)?;
+    let is_named = surroundings.variable(CONFIG_FILE).is_some();
+    let text =
+        file::read(&path(surroundings).map_err(Miss::Absent)?).map_err(|miss| miss.of_what_is_named(is_named))?;
     // The parser's own message may quote what it found, which may be a secret.
     let config: Config = serde_json::from_slice(&text).map_err(|error| {
         Miss::Broken(format!("is no valid configuration (line {}, column {})", error.line(), error.column()))
     })?;
+    // One that the environment names may stand in the INI file.
+    let by_file = name.is_none() && surroundings.variable(PROFILE).is_none();
     let name = name.map(str::to_owned).or_else(|| surroundings.variable(PROFILE)).unwrap_or(config.current);
     if name.is_empty() {
         return Err(Miss::Absent("names no current profile".to_owned()));
@@ -79,7 +83,8 @@ pub fn look(surroundings: &Surroundings, name: Option<&str>) -> Result<Found, Mi
         }
         None => {
             let names: Vec<_> = config.profiles.iter().map(|profile| profile.name.as_str()).collect();
-            Err(Miss::Absent(format!("has no profile {name:?}: it has {}", names.join(", "))))
+            let missing = Miss::Absent(format!("has no profile {name:?}: it has {}", names.join(", ")));
+            Err(missing.of_what_is_named(by_file))
         }
     }
 }

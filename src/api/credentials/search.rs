@@ -178,6 +178,14 @@ impl Found {
 }
 
 impl Miss {
+    /// Of a source that somebody named: that it is not there is a mistake, not a reason to look elsewhere.
+    pub fn of_what_is_named(self, is_named: bool) -> Self {
+        match self {
+            Self::Absent(problem) if is_named => Self::Broken(problem),
+            miss => miss,
+        }
+    }
+
     pub fn problem(&self) -> &str {
         match self {
             Self::Absent(problem) | Self::Broken(problem) => problem,
