@@ -149,6 +149,32 @@ async fn a_job_that_the_quota_can_not_serve_in_time_is_parked_and_finishes_with_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_permit_is_left_unused_though_all_jobs_that_came_together_are_held_for_too_long() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for house in houses("together", directory.path()).await {
+        let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("a sandbox");
+        let ids = |job: usize| (0..100).map(|n| format!("i-{job}-{n}")).collect();
+        let orders: Vec<_> = (0..100).map(|job| Order { job: format!("job-{job}"), group: 0, ids: ids(job) }).collect();
+        enqueue(&*house.broker, messages(&orders)).await;
+        // Five seconds of calls, of which a delivery may take two. On the last step nothing would be left to call for a minute.
+        let settings = house
+            .worker(&sandbox, 20.0)
+            .with("RETRY__STEPS", "[\"100ms\", \"400ms\", \"1m\"]")
+            .with("WORKER__MAX_HOLD", "2s")
+            .with("WORKER__MAX_WAIT", "500ms")
+            .with("ACCOUNTS__DEFAULT__CALL_TIMEOUT", "900ms");
+        let worker = Worker::start(&settings).await;
+        let results = house.results(orders.len()).await;
+        let parked = metric(&worker, "bulkrelease_jobs_postponed_total{why=\"parked\"}").await;
+        let idle = metric(&worker, "bulkrelease_permits_idle_total{account=\"default\"}").await;
+        println!("{}: parked {parked} times, {idle} permits unused", house.url);
+        assert!(parked > 30.0 && idle <= 20.0, "{parked} {idle}");
+        house.is_done(worker).await;
+        each_order_is_released_once(&orders, &results);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_that_fail_again_and_again_end_in_one_result_and_a_dead_letter_that_tells_the_whole_way() {
     let directory = tempfile::tempdir().expect("a directory");
     for house in houses("given-up", directory.path()).await {

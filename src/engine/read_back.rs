@@ -27,6 +27,11 @@ const TRIES: u32 = 3;
 pub(super) const FEW: usize = 8;
 
 impl Engine {
+    /// Whether suspects are read back at all.
+    pub fn reads_back(&self) -> bool {
+        self.settings.read_back
+    }
+
     /// Whether a permit for a query would be spent now.
     pub fn read_back_ready(&self) -> bool {
         !self.read_backs.is_empty()

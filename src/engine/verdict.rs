@@ -20,6 +20,9 @@ impl Engine {
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
             self.proper_verdicts += 1;
             self.failing = Failing::default();
+            if let Some(course) = self.courses.get(&key) {
+                self.blamed.remove(&course.group);
+            }
         }
         match verdict {
             Verdict::Released(evidence) => self.released(key, asked, evidence, now),
@@ -39,15 +42,17 @@ impl Engine {
     /// call is parked.
     pub fn outage(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
         match verdict {
-            Verdict::Transient(_) | Verdict::Unknown(_) => {
+            Verdict::Transient(_) | Verdict::Unknown(_) | Verdict::Account(_) => {
                 if let Some(asked) = self.call_came_back(key, now) {
-                    if let Verdict::Unknown(_) = verdict {
-                        self.may_have_landed(key, &asked);
+                    match verdict {
+                        Verdict::Unknown(_) => self.may_have_landed(key, &asked),
+                        Verdict::Account(_) => self.blame_account(key),
+                        _ => {}
                     }
                     self.queue_up_again(key, now);
                 }
             }
-            Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Account(_) | Verdict::Refused(..) => {
+            Verdict::Released(_) | Verdict::Throttled(_) | Verdict::Refused(..) => {
                 self.verdict(key, verdict, now);
             }
         }
@@ -83,8 +88,9 @@ impl Engine {
         }
     }
 
-    /// Whether the account was blamed for a batch of this group before, and calls fared well since: then it is the batch that is
-    /// at fault, such as one of a product that the account has no right to release.
+    /// Whether the account was blamed for a batch of this group before, and calls of others alone fared well since: then it is
+    /// the batch that is at fault, such as one of a product that the account has no right to release. To be asked while calls
+    /// go: in an outage every batch is refused alike.
     pub fn is_at_fault(&self, group: &GroupKey) -> bool {
         self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
     }
@@ -93,18 +99,22 @@ impl Engine {
     /// Told by groups, since a batch that is parked comes back as another one; so an account that fails again and again
     /// costs one batch of each group an attempt.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        let Some(course) = self.courses.get(&key) else { return };
-        let group = Arc::clone(&course.group);
-        let at_fault = self.is_at_fault(&group);
-        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&group) {
-            self.blamed.clear();
-        }
-        self.blamed.insert(group, self.proper_verdicts);
+        let at_fault = self.courses.get(&key).is_some_and(|course| self.is_at_fault(&course.group));
+        self.blame_account(key);
         if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
             self.queue_up_again(key, now);
         }
+    }
+
+    fn blame_account(&mut self, key: CallKey) {
+        let Some(course) = self.courses.get(&key) else { return };
+        let group = Arc::clone(&course.group);
+        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&group) {
+            self.blamed.clear();
+        }
+        self.blamed.insert(group, self.proper_verdicts);
     }
 
     fn doubt(&mut self, ids: &[InstanceId], doubt: Doubt) {

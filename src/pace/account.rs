@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::adaptation::Adaptation;
-use super::beacon::{AccountBeacon, Beacon, Member};
+use super::beacon::{AccountBeacon, Beacon, Member, stamp};
 use super::fleet::{Fleet, Rhythm, Source};
 use super::hint::{Hint, Lately, Permits, Seen, Stand};
 use super::{Delays, Gate, Quota};
@@ -238,6 +238,7 @@ impl Pace {
             need,
             listens: false,
             leaves: false,
+            pause: stamp(self.gate.told(now)),
             allots: None,
             taken: self.taken,
             throttled: self.throttled,
@@ -257,6 +258,9 @@ impl Pace {
         self.advance(now);
         let Some(about) = beacon.accounts.iter().find(|about| about.account == self.settings.account) else { return };
         let Some(fleet) = &mut self.fleet else { return };
+        if about.pause > 0 && beacon.from != *fleet.me() {
+            self.gate.heed(Duration::from_millis(about.pause), now);
+        }
         let news = fleet.hear(&beacon.from, beacon.at, about, &self.quota, now);
         if let (Some(quota), Some(adaptation)) = (news.quota, &mut self.adaptation) {
             adaptation.adopt(quota);
@@ -298,7 +302,8 @@ impl Pace {
 
     /// This worker's share of the quota, 0 to 1.
     pub fn share(&self) -> f64 {
-        self.fleet.as_ref().map_or(1.0, |fleet| fleet.share(self.seen_at))
+        let shared = self.fleet.as_ref().filter(|_| self.adaptation.is_some());
+        shared.map_or(1.0, |fleet| fleet.share(self.seen_at))
     }
 
     /// The workers of this account that are heard, this one included.

@@ -42,6 +42,9 @@ pub struct AccountBeacon {
     /// It goes, and this is its last beacon.
     #[serde(default)]
     pub leaves: bool,
+    /// For how many milliseconds more the server told it that no call is to go.
+    #[serde(default)]
+    pub pause: u64,
     /// Whose the next permits are, if it is the one who deals them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allots: Option<Allotment>,

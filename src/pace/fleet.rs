@@ -111,6 +111,10 @@ impl Fleet {
         }
     }
 
+    pub fn me(&self) -> &Member {
+        &self.me
+    }
+
     pub fn rhythm(&self) -> Rhythm {
         self.rhythm
     }

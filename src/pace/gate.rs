@@ -14,6 +14,8 @@ const DOWN_AFTER: u32 = 5;
 pub struct Gate {
     delays: Delays,
     closed_until: Duration,
+    /// The end of the longest pause that the server asked this worker for.
+    told_until: Duration,
     /// Closings in a row; each is longer than the one before.
     closings: u32,
     /// Calls in a row without a proper answer.
@@ -24,7 +26,14 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(delays: Delays) -> Self {
-        Self { delays, closed_until: Duration::ZERO, closings: 0, unanswered: 0, problem: None }
+        Self {
+            delays,
+            closed_until: Duration::ZERO,
+            told_until: Duration::ZERO,
+            closings: 0,
+            unanswered: 0,
+            problem: None,
+        }
     }
 
     /// Whether a call may go now. While no call can succeed only one may be under way.
@@ -73,10 +82,21 @@ impl Gate {
     /// Closes for as long as the server asks.
     pub fn pause(&mut self, pause: Option<Duration>, now: Duration) {
         if let Some(pause) = pause {
-            // A little later than told, so that those who were told the same don't come back together.
-            let pause = pause.mul_f64(1.0 + self.delays.jitter() / 10.0);
-            self.closed_until = self.closed_until.max(now + pause);
+            self.told_until = self.told_until.max(now + pause);
+            self.heed(pause, now);
         }
+    }
+
+    /// Closes for as long as the server asked somebody.
+    pub fn heed(&mut self, pause: Duration, now: Duration) {
+        // A little later than told, so that those who were told the same don't come back together.
+        let pause = pause.mul_f64(1.0 + self.delays.jitter() / 10.0);
+        self.closed_until = self.closed_until.max(now + pause);
+    }
+
+    /// What is left of the pause that the server asked for.
+    pub fn told(&self, now: Duration) -> Duration {
+        self.told_until.saturating_sub(now)
     }
 
     /// Closes for longer than the last time. Calls that were under way at a closing and fail after it tell nothing new.

@@ -313,6 +313,21 @@ fn a_herd_that_is_throttled_lowers_the_rate_once_and_nothing_goes_before_the_pau
 }
 
 #[test]
+fn a_pause_that_one_worker_is_told_is_kept_by_all_of_the_account_and_by_none_for_longer() {
+    let mut bus = Bus::of(3);
+    bus.workers.iter_mut().for_each(|worker| worker.need = 1000);
+    bus.run(20.0);
+    let throttled = Verdict::Throttled(Evidence::own("Throttling", "wait"));
+    let told_at = bus.now;
+    bus.workers[1].pace.learn(&throttled, Some(seconds(30.0)), told_at);
+    bus.run(0.2);
+    assert_eq!(bus.run(29.7), [0, 0, 0]);
+    // Each a little later than told.
+    bus.run(3.5);
+    assert!(bus.run(3.0).iter().all(|calls| *calls > 5));
+}
+
+#[test]
 fn a_beacon_that_knows_more_is_read_and_one_of_another_version_is_not() {
     let text = r#"{"Version":1,"From":{"Born":1,"Name":"w","Colour":"red"},"At":5,"Accounts":
         [{"Account":"default","Need":7,"Mood":"good"}],"Weather":[]}"#;

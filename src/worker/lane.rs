@@ -202,7 +202,7 @@ impl Lane {
                 let before = self.pace.problem().map(str::to_owned);
                 // To the circuit a call that alone is at fault is one that was answered.
                 let learned = match &answer.verdict {
-                    Verdict::Account(evidence) if self.engine.is_at_fault(&group) => {
+                    Verdict::Account(evidence) if before.is_none() && self.engine.is_at_fault(&group) => {
                         &Verdict::Refused(Refusal::Request, Arc::clone(evidence))
                     }
                     verdict => verdict,
@@ -273,9 +273,10 @@ impl Lane {
         self.part.halve();
     }
 
-    /// When the account's next beacon is due, if it shares a quota.
+    /// When the account's next beacon is due, if it shares a quota, be it that of queries.
     pub fn beacon_at(&self, now: Moment) -> Option<Moment> {
-        self.pace.beacon_at(now).filter(|_| self.pace.quota().is_finite())
+        let shares = self.pace.quota().is_finite() || self.engine.reads_back() && self.read_back.has_limit();
+        self.pace.beacon_at(now).filter(|_| shares)
     }
 
     pub fn beacon(&mut self, now: Moment) -> AccountBeacon {

@@ -1,8 +1,6 @@
 //! From a job that must wait to the remainder that carries it on, and the retry step it waits on. When a job must wait is
 //! the engine's to say.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::reply::Held;
@@ -147,6 +145,8 @@ fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

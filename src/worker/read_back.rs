@@ -46,6 +46,10 @@ impl ReadBackPace {
         }
     }
 
+    pub fn has_limit(&self) -> bool {
+        self.rate != CallsPerSecond::Unlimited
+    }
+
     /// Whether there is no use in asking.
     pub fn rests(&self, now: Moment) -> bool {
         now < self.rests_until

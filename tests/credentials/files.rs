@@ -122,6 +122,24 @@ async fn half_a_source_is_an_error_rather_than_another_accounts_key() {
 }
 
 #[tokio::test]
+async fn a_file_or_profile_that_is_named_and_missing_is_an_error_rather_than_another_accounts_key() {
+    let uri = ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:9/key");
+    let given = || Given::new().file(CONFIG, PROFILES).variable(uri.0, uri.1);
+    let refused = |given: Given| async move { given.refused(&CredentialSource::Default).await };
+    for named in ["ALIBABA_CLOUD_CONFIG_FILE", "ALIBABA_CLOUD_CREDENTIALS_FILE"] {
+        let error = refused(Given::new().variable(uri.0, uri.1).variable(named, "/nowhere/it/is")).await;
+        assert!(error.contains("/nowhere/it/is: there is no such file") && !error.contains("URI:"), "{error}");
+    }
+    let error = refused(given().variable(PROFILE, "prd")).await;
+    assert!(error.contains("config.json: has no profile \"prd\"") && !error.contains("URI:"), "{error}");
+    let error = refused(given().file(INI, SECTIONS).variable(PROFILE, "prd")).await;
+    assert!(error.contains("has no section [prd]") && !error.contains("URI:"), "{error}");
+    let gone = PROFILES.replacen("\"current\": \"a\"", "\"current\": \"gone\"", 1);
+    let error = refused(Given::new().file(CONFIG, gone).variable(uri.0, uri.1)).await;
+    assert!(error.contains("has no profile \"gone\"") && !error.contains("URI:"), "{error}");
+}
+
+#[tokio::test]
 async fn an_error_says_of_every_source_in_order_what_it_lacked() {
     let error = Given::new().refused(&CredentialSource::Default).await;
     let mut rest = error.as_str();

@@ -65,8 +65,8 @@ impl Notes {
         let (waited, carried) = &self.sealed[&call.key];
         let strike = match verdict {
             Verdict::Released(_) | Verdict::Throttled(_) => false,
-            Verdict::Transient(_) | Verdict::Unknown(_) => counts,
-            Verdict::Account(_) | Verdict::Refused(..) => true,
+            Verdict::Transient(_) | Verdict::Unknown(_) | Verdict::Account(_) => counts,
+            Verdict::Refused(..) => true,
         };
         if strike {
             for id in carried {

@@ -118,6 +118,34 @@ fn a_product_that_the_account_may_not_release_is_given_up_on_and_others_go_on() 
 }
 
 #[test]
+fn an_outage_that_comes_again_is_one_for_every_product_and_costs_no_attempt() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 1, ..settings() });
+    let refused = Verdict::Account(Evidence::own("InvalidAccessKeyId.Inactive", "switched off"));
+    let well = Verdict::Released(Evidence::own("Success", "done"));
+    for round in 0..4_u32 {
+        let now = Duration::from_secs(u64::from(round) * 60);
+        let job =
+            |product: &str, number: u32| NewJob { group: group(product), ..one(&format!("{product}{round}{number}")) };
+        for product in ["ecs", "rds"] {
+            engine.admit(job(product, 0), now);
+            let call = engine.seal(now).unwrap();
+            assert!(!engine.is_at_fault(call.batch.group()), "round {round}: {call:?}");
+            engine.outage(call.key, &refused, now);
+        }
+        // It is mended, and both are called.
+        for product in ["ecs", "rds"] {
+            engine.admit(job(product, 1), now);
+        }
+        while let Some(call) = engine.seal(now) {
+            engine.verdict(call.key, &well, now);
+        }
+        assert!(engine.take_postponed().iter().all(|job| job.parked && open(job) == Open::default()));
+        let finished = engine.take_finished();
+        assert!(finished.len() >= 2 && finished.iter().all(|job| job.outcomes[0].1.outcome == Outcome::Released));
+    }
+}
+
+#[test]
 fn a_job_that_fails_alone_is_told_from_an_outage_however_often_it_comes_again() {
     let mut engine = engine(EngineSettings { attempts_in_process: 1, max_attempts: 9, ..settings() });
     let mut job = fresh("ecs", (0..150).map(|n| format!("i{n}")));
