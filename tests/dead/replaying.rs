@@ -326,7 +326,11 @@ pub async fn a_worn_out_job_is_told_apart(house: House) {
     let mut jobs = house.broker.subscribe(Queue::Jobs, 1);
     let again = delivery(&mut jobs).await;
     assert!(again.message.body == job.body && !again.redelivered);
-    assert_eq!(again.message.properties.headers, [(header::REPLAY.to_owned(), "1".to_owned())].into());
+    let headers = [(header::REPLAY, "1"), (header::WORN_OUT, "true")];
+    assert_eq!(
+        again.message.properties.headers,
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    );
 }
 
 /// A replay of so many letters that is well under way, and slow enough not to be done soon.
