@@ -12,7 +12,7 @@ use super::choosing::{self, Choosing};
 use super::confirm::confirm;
 use super::looking;
 use crate::broker::{Broker, Queue};
-use crate::config::{Settings, parse_duration};
+use crate::config::{AccountSettings, CallsPerSecond, Settings, parse_duration};
 use crate::contract::AccountName;
 use crate::dead::plan::{Plan, Purpose};
 use crate::dead::plan_file::{Head, PlanFile, PlanFileError, Resumed};
@@ -63,6 +63,19 @@ fn rate(text: &str) -> Result<f64, String> {
 /// As people say it: `1h 2m 3s`.
 fn rounded(time: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)))
+}
+
+/// How long an account's calls take, or why that is not known.
+fn pace(time: Option<Duration>, account: Option<&AccountSettings>) -> String {
+    match (time, account.map(|account| account.calls_per_second)) {
+        (Some(time), _) => format!(", {} at today's quota", rounded(time)),
+        (None, Some(CallsPerSecond::Auto)) => "; its quota is found by calling, so the time is not known".to_owned(),
+        (None, Some(_)) => "; it has no quota".to_owned(),
+        (None, None) => {
+            "; these settings don't name it, and where the workers' don't either, its jobs die of UnknownAccount"
+                .to_owned()
+        }
+    }
 }
 
 impl ReplayCommand {
@@ -145,16 +158,7 @@ impl Replay<'_> {
         choosing::list(&plan.groups);
         for calls in plan.calls(&self.settings.accounts) {
             let (account, count) = (&calls.account, calls.calls);
-            match calls.time {
-                Some(time) => say!("account {account}: at least {count} calls, {} at today's quota", rounded(time)),
-                None if self.settings.accounts.contains_key(account) => {
-                    say!("account {account}: at least {count} calls; it has no quota");
-                }
-                None => say!(
-                    "account {account}: at least {count} calls; these settings don't name it, and where the workers' don't \
-                     either, its jobs die of UnknownAccount"
-                ),
-            }
+            say!("account {account}: at least {count} calls{}", pace(calls.time, self.settings.accounts.get(account)));
         }
         let canary = if self.sending.no_canary { "all at once" } else { "1 letter first, then 10, then the rest" };
         let rate = self.sending.rate.map(|rate| format!(", at most {rate} letters a second")).unwrap_or_default();
@@ -165,6 +169,14 @@ impl Replay<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_that_is_found_by_calling_is_not_taken_for_none() {
+        let account = |calls_per_second| AccountSettings { calls_per_second, ..AccountSettings::default() };
+        assert!(pace(None, Some(&account(CallsPerSecond::Auto))).contains("found by calling"));
+        assert!(pace(None, Some(&account(CallsPerSecond::Unlimited))).contains("no quota"));
+        assert!(pace(None, None).contains("UnknownAccount"));
+    }
 
     #[test]
     fn a_time_is_told_as_people_say_it_and_never_too_short() {
