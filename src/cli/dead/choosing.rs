@@ -85,6 +85,6 @@ pub fn list(groups: &Groups) {
         say!("  {fingerprint}  {reason} {code}  {} letters, {} ids", group.letters, group.ids);
     }
     if listed.len() > LISTED {
-        say!("  and {} more fingerprints", listed.len() - LISTED);
+        say!("  and {} more groups", listed.len() - LISTED);
     }
 }
