@@ -55,6 +55,7 @@ on_both_brokers! {
         what_somebody_else_holds_is_told_and_what_somebody_else_moved_too
         two_replays_of_the_same_letters_send_each_once
         a_job_that_stopped_its_workers_is_told_apart
+        a_replay_that_sent_its_last_letter_leaves_no_plan
         a_letter_that_comes_back_after_it_was_sent_is_not_sent_again
         a_killed_replay_is_gone_on_with_and_loses_nothing
         a_stopped_replay_is_gone_on_with_and_sends_everything_once

@@ -46,13 +46,19 @@ pub struct Sending {
     #[arg(long)]
     pub no_canary: bool,
 
-    /// How long to wait for what becomes of the first letters
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, conflicts_with = "no_canary")]
-    pub canary_wait: Duration,
+    /// How long to wait for what becomes of the first letters [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "no_canary")]
+    pub canary_wait: Option<Duration>,
 
     /// Where to keep the plan until it is carried out
     #[arg(long, value_name = "FILE", default_value = "bulkrelease-replay.plan")]
     plan: PathBuf,
+}
+
+impl Sending {
+    pub fn canary_wait(&self) -> Duration {
+        self.canary_wait.unwrap_or(Duration::from_secs(120))
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -111,8 +117,16 @@ impl Replay<'_> {
             confirm("ids", plan.groups.ids)?;
         }
         let head = Head::new(self.broker.place(), account, plan.groups.letters, plan.groups.ids);
-        let file = PlanFile::create(&self.sending.plan, &head, &plan.letters)?;
-        self.carry_out(file, Resumed { head, tally: plan.tally(), canary_passed: false }, seen.others).await?;
+        let carrying = self.carrying(seen.others);
+        let canary = carrying.watch(&head).await?;
+        let file = match PlanFile::create(&self.sending.plan, &head, &plan.letters) {
+            Ok(file) => file,
+            Err(refused) => {
+                carrying.unwatch(canary, &head).await?;
+                return Err(refused.into());
+            }
+        };
+        carrying.out(file, Resumed { head, tally: plan.tally(), canary_passed: false }, canary).await?;
         Ok(seen.whole()?)
     }
 
@@ -142,13 +156,15 @@ impl Replay<'_> {
                 Queue::Dead.name()
             );
         }
-        self.carry_out(file, resumed, others).await
+        let carrying = self.carrying(others);
+        let canary = carrying.watch(&resumed.head).await?;
+        carrying.out(file, resumed, canary).await
     }
 
-    async fn carry_out(&self, file: PlanFile, resumed: Resumed, others: u64) -> anyhow::Result<()> {
+    fn carrying(&self, others: u64) -> Carrying<'_> {
         let patience = self.choosing.patience(others);
         let Self { broker, settings, sending, .. } = *self;
-        Carrying { broker, prefetch: settings.broker.prefetch, sending, patience }.out(file, resumed).await
+        Carrying { broker, prefetch: settings.broker.prefetch, steps: &settings.retry.steps, sending, patience }
     }
 
     fn show(&self, plan: &Plan, account: Option<&AccountName>) {
