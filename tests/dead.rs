@@ -78,3 +78,16 @@ async fn without_a_broker_the_setting_is_named() {
     assert_eq!(ended.code, Some(1));
     assert!(ended.errors.contains("broker.url is not set"), "{}", ended.errors);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mistyped_path_is_named_and_no_file_is_made_there() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("mistyped.db");
+    let url = crate::support::worker::variable("BROKER__URL", &format!("sqlite:{}", path.display()));
+    for command in [&["dead", "list"][..], &["verify", "begin", "tonight"]] {
+        let ended = crate::support::program::run(command, std::slice::from_ref(&url), "").await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.errors.contains("mistyped.db does not exist: run `bulkrelease setup`"), "{}", ended.errors);
+        assert!(!path.exists());
+    }
+}
