@@ -59,7 +59,7 @@ macro_rules! held_to_the_suite {
                 a_watcher_sees_copies_and_takes_nothing
                 watchers_are_independent_and_a_watch_declared_again_keeps_what_it_has
                 an_ended_watch_is_empty_and_gets_nothing_more
-                what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers;
+                what_is_put_back_is_in_the_dead_letters_and_no_news_to_watchers;
             looking:
                 a_look_takes_nothing_and_changes_no_order_however_often
                 a_look_can_be_closed_in_the_middle

@@ -55,6 +55,7 @@ on_both_brokers! {
         what_somebody_else_holds_is_told_and_what_somebody_else_moved_too
         two_replays_of_the_same_letters_send_each_once
         a_job_that_stopped_its_workers_is_told_apart
+        a_replay_that_sent_its_last_letter_leaves_no_plan
         a_letter_that_comes_back_after_it_was_sent_is_not_sent_again
         a_killed_replay_is_gone_on_with_and_loses_nothing
         a_stopped_replay_is_gone_on_with_and_sends_everything_once
@@ -76,4 +77,17 @@ async fn without_a_broker_the_setting_is_named() {
     let ended = crate::support::program::run(&["dead", "list"], &[], "").await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.errors.contains("broker.url is not set"), "{}", ended.errors);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mistyped_path_is_named_and_no_file_is_made_there() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("mistyped.db");
+    let url = crate::support::worker::variable("BROKER__URL", &format!("sqlite:{}", path.display()));
+    for command in [&["dead", "list"][..], &["verify", "begin", "tonight"]] {
+        let ended = crate::support::program::run(command, std::slice::from_ref(&url), "").await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.errors.contains("mistyped.db does not exist: run `bulkrelease setup`"), "{}", ended.errors);
+        assert!(!path.exists());
+    }
 }

@@ -283,9 +283,10 @@ async fn processes_that_start_together_may_all_declare() {
 #[tokio::test]
 async fn an_undeclared_file_is_reported_with_the_command_that_declares_it() {
     let directory = Directory::new();
-    let broker = EmbeddedBroker::open(&directory.file()).expect("an empty file");
+    let broker = EmbeddedBroker::open(&directory.file()).expect("a path");
     let answer = broker.enqueue(vec![message("job")]).await.remove(0);
     assert!(matches!(answer, Err(BrokerError::Missing { .. })), "{answer:?}");
+    assert!(broker.depth(Queue::Jobs).await.is_err() && !directory.file().exists(), "nothing is made by looking");
     // A subscription waits for it.
     let mut subscriber = Subscriber::new(&broker, Queue::Jobs, 1);
     expect_health(&mut subscriber.0.health.clone(), |health| health.problem.contains("bulkrelease setup")).await;
@@ -294,8 +295,8 @@ async fn an_undeclared_file_is_reported_with_the_command_that_declares_it() {
     subscriber.delivery().await;
 }
 
-#[test]
-fn a_path_that_can_not_hold_the_queue_is_refused_with_the_fix() {
+#[tokio::test]
+async fn a_path_that_can_not_hold_the_queue_is_refused_with_the_fix() {
     let directory = Directory::new();
     std::fs::write(directory.file(), "a letter, and no database at all".repeat(100)).unwrap();
     let no_directory = directory.0.path().join("nowhere/queue.db");
@@ -304,7 +305,11 @@ fn a_path_that_can_not_hold_the_queue_is_refused_with_the_fix() {
         (directory.0.path().to_owned(), "broker.url must name a file"),
         (no_directory, "a directory that exists"),
     ] {
-        let said = EmbeddedBroker::open(&path).err().expect("a refusal").to_string();
+        let refused = match EmbeddedBroker::open(&path) {
+            Ok(broker) => broker.declare().await.err(),
+            refused => refused.err(),
+        };
+        let said = refused.expect("a refusal").to_string();
         assert!(said.contains(&path.display().to_string()) && said.contains(fix), "{said}");
     }
     let letter = std::fs::read_to_string(directory.file()).unwrap();

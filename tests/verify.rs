@@ -67,7 +67,11 @@ async fn a_report_finds_what_is_missing_as_often_as_it_is_asked_and_takes_nothin
     assert_eq!((code, &json["Findings"][0]["Kind"]), (Some(1), &"Unanswered".into()));
     assert_eq!(json["Jobs"].as_array().map(Vec::len), Some(JOBS + 1));
 
-    // A letter that somebody took, as a replay does, and of which nothing came.
+    // A letter that was put aside, brought back, and then taken, as a replay does: nothing came of it.
+    for verb in ["discard", "restore"] {
+        let ended = run(&["dead", verb, "--all", "--yes"], settings.variables(), "").await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
     drain(&broker, Queue::Dead, 1).await;
     let (_, output, errors) = verify(&report, &lines).await;
     assert!(output.contains("is gone from its queue and the archive, and its replay 1 has no result"), "{output}");

@@ -96,6 +96,8 @@ pub enum Destination {
     Results { key: String },
     /// The dead-letter queue.
     Dead,
+    /// The dead-letter queue, for a letter that was there before: no watcher gets a copy, since it is no news.
+    DeadAgain,
     /// Back to the jobs, after a delay that is one of the broker's steps.
     Retry { after: Duration },
     /// The jobs, behind those that wait there.

@@ -191,10 +191,10 @@ fn whole_jobs(lines: impl BufRead) -> anyhow::Result<Vec<Message>> {
     Ok(messages)
 }
 
-/// Checks a body as a worker will. A job without a name gets one, beside the body, whose bytes stay as they are.
+/// Checks a body as a worker will. A job without a name gets the contract's own, beside the body, whose bytes stay as they are:
+/// whoever has the body can tell it again.
 fn message(body: Vec<u8>) -> anyhow::Result<Message> {
-    let unnamed = Uuid::now_v7().to_string();
-    let job = Job::parse(&body, Some(&unnamed))?;
+    let job = Job::parse(&body, None)?;
     let properties = Properties {
         message_id: Some(job.id.as_str().to_owned()),
         kind: Some(JOB_KIND.to_owned()),
@@ -211,4 +211,17 @@ pub(super) fn open(path: &Path) -> anyhow::Result<BufReader<Box<dyn Read>>> {
         _ => Box::new(std::fs::File::open(path).with_context(|| path.display().to_string())?),
     };
     Ok(BufReader::new(reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::JobId;
+
+    #[test]
+    fn an_unnamed_job_is_named_as_whoever_has_its_body_would_name_it() {
+        let body = br#"{"ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1"]}"#;
+        let named = message(body.to_vec()).unwrap().properties.message_id;
+        assert_eq!(named.as_deref(), Some(JobId::of_body(body).as_str()));
+    }
 }

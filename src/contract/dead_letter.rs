@@ -97,9 +97,14 @@ impl DeadLetter {
         if let Some(request_id) = &self.request_id {
             set(header::REQUEST_ID, request_id);
         }
-        // Every other body is a job by now, whatever it was.
-        if let (DeadReason::Malformed, Some(kind)) = (self.reason, &original.kind) {
-            set(header::TYPE, kind);
+        // Every other body is a job by now, whatever it was, and names its suspects.
+        if self.reason == DeadReason::Malformed {
+            if let Some(kind) = &original.kind {
+                set(header::TYPE, kind);
+            }
+            if let Some(worn_out) = original.headers.get(header::WORN_OUT) {
+                set(header::WORN_OUT, worn_out);
+            }
         }
         let properties = Properties {
             message_id: original.message_id.clone(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::letter::FOREIGN;
+use super::letter::{FOREIGN, Letter};
 use crate::api::ErrorTable;
 use crate::config::ErrorClass;
-use crate::contract::BROKER_DELIVERY_LIMIT;
+use crate::contract::{BROKER_DELIVERY_LIMIT, DeadReason};
 
 /// By reason; the first line whose code begins like the letter's counts.
 const BY_REASON: [(&str, &str, &str); 11] = [
@@ -39,6 +39,9 @@ const BY_REASON: [(&str, &str, &str); 11] = [
     ),
 ];
 
+/// Of what no worker could read and this program can.
+const READABLE: &str = "this program can read it: raise worker.max_message_bytes or upgrade the workers, then replay";
+
 /// Words of `Class` and of `ErrorClass`, which are the same.
 fn by_class(class: &str) -> &'static str {
     match class {
@@ -66,8 +69,16 @@ fn word(class: ErrorClass) -> &'static str {
     }
 }
 
-/// What to do about letters with this reason, code and, where the worker knew it, class.
-pub fn advice(reason: &str, code: &str, class: Option<&str>) -> &'static str {
+/// What to do about a letter.
+pub fn advice(letter: &Letter) -> &'static str {
+    if letter.reason == DeadReason::Malformed.as_str() && letter.job.is_ok() {
+        return READABLE;
+    }
+    by_cause(&letter.reason, &letter.code, letter.class.as_deref())
+}
+
+/// Of letters with this reason, code and, where the worker knew it, class.
+fn by_cause(reason: &str, code: &str, class: Option<&str>) -> &'static str {
     let listed = BY_REASON.iter().find(|(listed, prefix, _)| *listed == reason && code.starts_with(prefix));
     match listed {
         Some((_, _, line)) => line,
@@ -78,6 +89,8 @@ pub fn advice(reason: &str, code: &str, class: Option<&str>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::header;
+    use crate::dead::letter::tests::dead;
 
     #[test]
     fn every_reason_and_class_has_advice_and_the_code_decides_where_it_says_more() {
@@ -97,12 +110,21 @@ mod tests {
             ("Rejected", "NoSuchCode", "error_classes"),
         ];
         for (reason, code, words) in cases {
-            let line = advice(reason, code, None);
+            let line = by_cause(reason, code, None);
             assert!(line.contains(words), "{reason} {code}: {line}");
         }
         assert!(
-            advice("Rejected", "InvalidOwner", Some("account")).contains("rights"),
+            by_cause("Rejected", "InvalidOwner", Some("account")).contains("rights"),
             "the worker knows its own table"
         );
+    }
+
+    #[test]
+    fn what_a_worker_could_not_read_and_this_program_can_is_not_to_be_discarded() {
+        let mut letter = dead("j", &["i-1"], "Malformed", "too large");
+        letter.properties.headers.insert(header::REASON.to_owned(), "Malformed".to_owned());
+        assert!(advice(&Letter::read(&letter)).contains("max_message_bytes"));
+        letter.body = b"garbage".to_vec();
+        assert!(advice(&Letter::read(&letter)).contains("producer"));
     }
 }

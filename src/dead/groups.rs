@@ -1,6 +1,7 @@
-//! Letters that died of the same thing, counted. However many letters there are, and however few of them are alike, it
-//! takes a bounded amount of memory.
+//! Letters that died of the same thing and for the same reason, counted: one advice fits them all. However many letters there
+//! are, and however few of them are alike, it takes a bounded amount of memory.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -9,10 +10,10 @@ use serde::Serialize;
 use super::advice::advice;
 use super::letter::Letter;
 
-/// Groups that are kept apart. What has a further fingerprint is only counted.
+/// Groups that are kept apart. What is of a further one is only counted.
 const MOST_GROUPS: usize = 5_000;
 
-/// The letters of one fingerprint.
+/// The letters of one fingerprint, reason and action.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Group {
@@ -50,7 +51,7 @@ impl Group {
             example: letter.identity.to_string(),
             example_job: printable(&letter.job_name),
             explanation: printable(&letter.explanation),
-            action: advice(&letter.reason, &letter.code, letter.class.as_deref()),
+            action: advice(letter),
         }
     }
 
@@ -68,13 +69,16 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 
+/// What the letters of a group have in common.
+type Key = (String, String, &'static str);
+
 /// All groups, and how much there is in all.
 #[derive(Debug, Default)]
 pub struct Groups {
-    by_fingerprint: HashMap<String, Group>,
+    by_key: HashMap<Key, Group>,
     pub letters: u64,
     pub ids: u64,
-    /// Letters of further fingerprints than are kept apart.
+    /// Letters of further groups than are kept apart.
     pub further: u64,
 }
 
@@ -85,12 +89,13 @@ impl Groups {
         }
         self.letters += 1;
         self.ids += letter.ids();
-        if let Some(group) = self.by_fingerprint.get_mut(&letter.fingerprint) {
+        let key = (letter.fingerprint.clone(), printable(&letter.reason), advice(letter));
+        if let Some(group) = self.by_key.get_mut(&key) {
             group.count(letter);
-        } else if self.by_fingerprint.len() < MOST_GROUPS {
+        } else if self.by_key.len() < MOST_GROUPS {
             let mut group = Group::of(letter);
             group.count(letter);
-            self.by_fingerprint.insert(group.fingerprint.clone(), group);
+            self.by_key.insert(key, group);
         } else {
             self.further += 1;
         }
@@ -98,8 +103,9 @@ impl Groups {
 
     /// The groups, the largest first.
     pub fn listed(&self) -> Vec<&Group> {
-        let mut groups: Vec<&Group> = self.by_fingerprint.values().collect();
-        groups.sort_by(|a, b| b.letters.cmp(&a.letters).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+        let mut groups: Vec<&Group> = self.by_key.values().collect();
+        let name = |group: &Group| (group.fingerprint.clone(), group.reason.clone(), group.action);
+        groups.sort_by_cached_key(|group| (Reverse(group.letters), name(group)));
         groups
     }
 }
@@ -107,6 +113,7 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::header;
     use crate::dead::letter::tests::dead;
 
     #[test]
@@ -123,6 +130,21 @@ mod tests {
         assert_eq!((first.code.as_str(), first.letters, first.ids, first.unreadable), ("InvalidOwner", 2, 4, 0));
         assert_eq!((first.example_job.as_str(), first.oldest), ("b", Some(Timestamp::from_second(60).unwrap())));
         assert_eq!(listed.len(), 3);
+    }
+
+    #[test]
+    fn what_one_advice_does_not_fit_is_no_one_group() {
+        let rejected = dead("a", &["i-1"], "ProductNotSupported", "no");
+        let mut unresolved = rejected.clone();
+        unresolved.properties.headers.insert(header::REASON.to_owned(), "Unresolved".to_owned());
+        let mut groups = Groups::default();
+        for letter in [&rejected, &unresolved, &unresolved] {
+            groups.add(&Letter::read(letter));
+        }
+        let listed: Vec<_> = groups.listed().iter().map(|group| (group.reason.clone(), group.letters)).collect();
+        assert_eq!(listed, [("Unresolved".to_owned(), 2), ("Rejected".to_owned(), 1)]);
+        let [one, other] = &groups.listed()[..] else { panic!("two groups") };
+        assert!(one.fingerprint == other.fingerprint && one.action != other.action);
     }
 
     #[test]

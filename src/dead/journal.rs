@@ -9,8 +9,8 @@ pub trait Journal: Send {
     fn sent(&mut self, identity: Identity) -> io::Result<()>;
     /// It is confirmed.
     fn moved(&mut self, identity: Identity) -> io::Result<()>;
-    /// The first letters did not die again.
-    fn canary_passed(&mut self) -> io::Result<()>;
+    /// Whether the first letters are well, so that nobody tries them anew. It is no more so when later ones died again.
+    fn canary_passed(&mut self, passed: bool) -> io::Result<()>;
     /// Called before anything is sent that was noted.
     fn write_out(&mut self) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
@@ -28,7 +28,7 @@ impl Journal for Unwritten {
         Ok(())
     }
 
-    fn canary_passed(&mut self) -> io::Result<()> {
+    fn canary_passed(&mut self, _: bool) -> io::Result<()> {
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub struct Letter {
     pub job: Result<Job, String>,
     /// Whether the job was begun: its body says what became of some of its ids.
     pub is_begun: bool,
+    /// Whether the broker put these bytes aside, now or before an earlier replay: a worker may have begun them.
+    pub was_worn_out: bool,
 }
 
 impl Letter {
@@ -79,12 +81,18 @@ impl Letter {
             part,
             job,
             is_begun,
+            was_worn_out: is_worn_out || properties.headers.contains_key(header::WORN_OUT),
         }
     }
 
     /// How many instance ids it is about; 0 where its body can't be read.
     pub fn ids(&self) -> u64 {
         self.job.as_ref().map_or(0, |job| job.ids.len() as u64)
+    }
+
+    /// Whether a call may have released ids of it that no outcome tells of.
+    pub fn may_be_called(&self) -> bool {
+        self.was_worn_out || self.job.as_ref().is_ok_and(|job| !job.suspects.is_empty())
     }
 
     /// Whether it counts as a letter: of one in several parts, the first does.

@@ -29,8 +29,8 @@ const UNWELL: Duration = Duration::from_secs(60);
 pub const ALONE: Duration = Duration::from_secs(5);
 /// The patience with letters that somebody else may hold: a process that died does for half a minute.
 pub const NOT_ALONE: Duration = Duration::from_secs(40);
-/// How long the last confirms may take after a stop.
-const LAST_CONFIRMS: Duration = Duration::from_secs(30);
+/// How long the last confirms may take after a stop, and then the last acknowledgements.
+pub const LAST_CONFIRMS: Duration = Duration::from_secs(30);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +193,7 @@ impl<'a> Mover<'a> {
                     self.journal.sync()?;
                     self.check_health()?;
                     if self.is_silent().await? {
+                        self.tally.returns_are_over();
                         return Ok(if self.left() == 0 { End::Reached } else { End::Missing });
                     }
                 }
@@ -200,9 +201,9 @@ impl<'a> Mover<'a> {
         }
     }
 
-    /// Notes that the first letters did not die again.
-    pub fn passed(&mut self) -> Result<(), MoveError> {
-        self.journal.canary_passed()?;
+    /// Notes whether the first letters are well, and others may follow them at once.
+    pub fn canary_passed(&mut self, passed: bool) -> Result<(), MoveError> {
+        self.journal.canary_passed(passed)?;
         Ok(self.journal.sync()?)
     }
 

@@ -28,6 +28,8 @@ pub struct Plan {
     pub groups: Groups,
     /// Chosen, but no job that this could be done to: a worker would only put them back.
     pub left_out: u64,
+    /// Chosen for another account, where a call for their own may have released ids of theirs already.
+    pub called: u64,
     ids_by_group: HashMap<GroupKey, u64>,
 }
 
@@ -43,7 +45,7 @@ pub struct Calls {
 impl Plan {
     pub fn new(purpose: Purpose) -> Self {
         let (letters, ids_by_group) = (HashMap::new(), HashMap::new());
-        Self { purpose, letters, groups: Groups::default(), left_out: 0, ids_by_group }
+        Self { purpose, letters, groups: Groups::default(), left_out: 0, called: 0, ids_by_group }
     }
 
     pub fn add(&mut self, letter: &Letter) {
@@ -56,6 +58,11 @@ impl Plan {
             };
             let mut group = job.group.clone();
             if let Some(account) = account {
+                // "Gone" at the other account would be taken for the end of a call that this one never got.
+                if letter.may_be_called() {
+                    self.called += 1;
+                    return;
+                }
                 group.account = account.clone();
             }
             *self.ids_by_group.entry(group).or_default() += letter.ids();
@@ -95,8 +102,12 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Message;
+    use crate::contract::{BROKER_DELIVERY_LIMIT, InstanceId, Job, Message, header};
     use crate::dead::letter::tests::dead;
+
+    fn id(text: &str) -> InstanceId {
+        InstanceId::new(text).unwrap()
+    }
 
     fn plan(purpose: Purpose, messages: &[Message]) -> Plan {
         let mut plan = Plan::new(purpose);
@@ -131,5 +142,19 @@ mod tests {
         let moved = plan(Purpose::Move, &letters);
         assert_eq!((moved.groups.letters, moved.left_out, moved.letters.len()), (3, 0, 2));
         assert!(plan(Purpose::Replay { account: None }, &[]).is_empty());
+    }
+
+    #[test]
+    fn what_a_call_of_its_own_account_may_have_released_is_not_sent_for_another() {
+        let mut suspect = letter("a", 1);
+        suspect.body = Job::parse(&suspect.body, None).unwrap().narrowed(&[id("i-a-0")], &[id("i-a-0")]);
+        let mut worn_out = letter("b", 1);
+        worn_out.properties.headers.insert(header::REASON.to_owned(), BROKER_DELIVERY_LIMIT.to_owned());
+        let letters = [suspect, worn_out, letter("c", 1)];
+        let account = AccountName::new("vno").unwrap();
+        let there = plan(Purpose::Replay { account: Some(account) }, &letters);
+        assert_eq!((there.groups.letters, there.called, there.left_out), (1, 2, 0));
+        let here = plan(Purpose::Replay { account: None }, &letters);
+        assert_eq!((here.groups.letters, here.called), (3, 0));
     }
 }

@@ -3,12 +3,13 @@
 //! was confirmed. The file is locked as long as somebody works on it.
 //!
 //! ```text
-//! {"Version":2,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
+//! {"Version":3,"Id":"…","Broker":"amqp://…","Account":null,"Letters":2,"Ids":150}
 //! letter 5f0c… 1        one message of this identity is part of the plan
 //! planned               these were all
 //! sent 5f0c…            it is about to be published
 //! moved 5f0c…           its publication is confirmed
-//! canary                the first letters did not die again
+//! canary passed         the first letters did not die again
+//! canary died           later ones did: whoever goes on begins with the first few again
 //! ```
 
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ use super::tally::Tally;
 use super::whole_file::WholeFile;
 use crate::contract::AccountName;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -162,8 +163,8 @@ impl Journal for PlanFile {
         writeln!(self.file, "moved {identity}")
     }
 
-    fn canary_passed(&mut self) -> std::io::Result<()> {
-        writeln!(self.file, "canary")
+    fn canary_passed(&mut self, passed: bool) -> std::io::Result<()> {
+        writeln!(self.file, "canary {}", if passed { "passed" } else { "died" })
     }
 
     /// What is written out survives the end of this process, however it ends.
@@ -212,7 +213,7 @@ fn read(mut file: impl BufRead, path: &Path) -> Result<(Resumed, u64), PlanFileE
             Entry::Sent(identity) => resumed.tally.doubt(identity),
             Entry::Moved(identity) => resumed.tally.moved(identity),
             Entry::Planned => planned = true,
-            Entry::Canary => resumed.canary_passed = true,
+            Entry::Canary { passed } => resumed.canary_passed = passed,
         }
     }
     // Whoever wrote it is gone, with the connection that its acknowledgements went through.
@@ -225,7 +226,7 @@ enum Entry {
     Sent(Identity),
     Moved(Identity),
     Planned,
-    Canary,
+    Canary { passed: bool },
 }
 
 fn entry(line: &str) -> Option<Entry> {
@@ -235,7 +236,11 @@ fn entry(line: &str) -> Option<Entry> {
         "sent" => Entry::Sent(Identity::parse(words.next()?)?),
         "moved" => Entry::Moved(Identity::parse(words.next()?)?),
         "planned" => Entry::Planned,
-        "canary" => Entry::Canary,
+        "canary" => match words.next()? {
+            "passed" => Entry::Canary { passed: true },
+            "died" => Entry::Canary { passed: false },
+            _ => return None,
+        },
         _ => return None,
     };
     words.next().is_none().then_some(entry)
@@ -266,7 +271,7 @@ mod tests {
         }
         file.moved(identity("a")).unwrap();
         file.moved(identity("b")).unwrap();
-        file.canary_passed().unwrap();
+        file.canary_passed(true).unwrap();
         drop(file);
         let written = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&written[..], b"moved 5f0c"].concat()).unwrap();
@@ -280,8 +285,10 @@ mod tests {
         // Sent again, and confirmed this time.
         file.sent(identity("c")).unwrap();
         file.moved(identity("c")).unwrap();
+        file.canary_passed(false).unwrap();
         drop(file);
         let (_, resumed) = PlanFile::open(&path).unwrap();
+        assert!(!resumed.canary_passed, "later letters died again");
         assert_eq!((resumed.tally.left(), resumed.tally.left_in_doubt()), (1, 0), "the half line is gone");
     }
 
@@ -322,12 +329,13 @@ mod tests {
         for (text, line) in [
             (String::new(), ":1:"),
             ("{}\n".to_owned(), ":1:"),
-            (head.replace("\"Version\":2", "\"Version\":3") + "\n", ":1:"),
+            (head.replace("\"Version\":3", "\"Version\":2") + "\n", ":1:"),
             (format!("{head}\nletter\n"), ":2:"),
             (format!("{head}\nletter xyz 1\n"), ":2:"),
             (format!("{head}\nletter {some} 1 1\n"), ":2:"),
             (format!("{head}\nletter {some} 1\ndone {some}\n"), ":3:"),
             (format!("{head}\nmoved {some}\n"), ":2:"),
+            (format!("{head}\ncanary\n"), ":2:"),
             (head.clone(), ":2:"),
             (format!("{head}\nletter {some} 1\nlett"), ":3:"),
             (format!("{head}\nletter {some} 1\n"), ":3:"),

@@ -22,6 +22,9 @@ pub fn replayed(message: &Message, letter: &Letter, account: Option<&AccountName
         properties.kind = Some(first_kind(&properties).unwrap_or(JOB_KIND).to_owned());
         properties.headers.retain(|name, _| !name.starts_with(OURS));
     }
+    if letter.was_worn_out {
+        properties.headers.insert(header::WORN_OUT.to_owned(), true.to_string());
+    }
     // Where the broker put it aside, these are all that was written on it.
     properties.headers.retain(|name, _| name != header::REASON && name != header::LAST_FAILURE);
     properties.headers.insert(header::REPLAY.to_owned(), number.to_string());
@@ -51,8 +54,9 @@ fn retargeted(job: &Job, account: &AccountName) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::BROKER_DELIVERY_LIMIT;
+    use crate::contract::{BROKER_DELIVERY_LIMIT, DeadLetter, DeadReason};
     use crate::dead::letter::tests::dead;
+    use crate::dead::record;
 
     #[test]
     fn a_replay_has_the_same_bytes_a_number_of_its_own_and_no_word_of_its_death() {
@@ -82,7 +86,34 @@ mod tests {
         let again = replayed(&worn_out, &Letter::read(&worn_out), None);
         assert_eq!(again.properties.kind, worn_out.properties.kind);
         let headers: Vec<_> = again.properties.headers.keys().map(String::as_str).collect();
-        assert_eq!(headers, [header::ATTEMPTS, header::REPLAY]);
+        assert_eq!(headers, [header::ATTEMPTS, header::REPLAY, header::WORN_OUT]);
+    }
+
+    #[test]
+    fn a_replay_never_forgets_that_a_worker_may_have_begun_these_bytes() {
+        let mut worn_out = dead("j", &["i-1"], "c", "e");
+        worn_out.properties.kind = Some(JOB_KIND.to_owned());
+        worn_out.properties.headers = [(header::REASON.to_owned(), BROKER_DELIVERY_LIMIT.to_owned())].into();
+        let again = replayed(&worn_out, &Letter::read(&worn_out), None);
+        assert!(again.properties.headers.contains_key(header::WORN_OUT) && again.body == worn_out.body);
+        // A worker that could not read them, export and import change nothing of it.
+        let unread = DeadLetter {
+            body: again.body.clone(),
+            reason: DeadReason::Malformed,
+            class: None,
+            code: None,
+            explanation: "too large".to_owned(),
+            request_id: None,
+            product: String::new(),
+            attempts: 0,
+            first_failure: Timestamp::UNIX_EPOCH,
+            last_failure: Timestamp::UNIX_EPOCH,
+            worker: "w".to_owned(),
+        };
+        let unread = unread.into_messages(&again.properties).remove(0);
+        let unread = imported(record::read(&record::write(unread).unwrap()).unwrap(), Timestamp::now());
+        let third = replayed(&unread, &Letter::read(&unread), None);
+        assert!(third.properties.headers.contains_key(header::WORN_OUT) && third.body == worn_out.body);
     }
 
     #[test]

@@ -65,6 +65,12 @@ impl Tally {
         self.may_return > 0
     }
 
+    /// Whatever may have come back would have come by now.
+    pub fn returns_are_over(&mut self) {
+        self.may_return = 0;
+        self.by_identity.values_mut().for_each(|copies| copies.may_return = 0);
+    }
+
     /// Takes a message that came as one that is moved and may have come back.
     pub fn take_returned(&mut self, identity: Identity) -> bool {
         let copies = self.by_identity.get_mut(&identity).filter(|copies| copies.may_return > 0);
@@ -156,6 +162,10 @@ mod tests {
         tally.moved(b);
         assert!(tally.awaits_returns() && !tally.take_returned(b));
         assert!(tally.take_returned(a) && !tally.take_returned(a) && !tally.awaits_returns());
+        tally.session_lost();
+        assert!(tally.awaits_returns());
+        tally.returns_are_over();
+        assert!(!tally.awaits_returns() && !tally.take_returned(b), "after a silence that was long enough");
     }
 
     #[test]

@@ -60,6 +60,8 @@ impl Bounds<'_> {
     /// Takes a delivery in.
     pub fn take(&self, delivery: Delivery, arrival: Arrival, span: JobSpan) -> Intake {
         let Delivery { tag, message, redelivered, earlier_deliveries } = delivery;
+        // Whatever the broker says of this delivery, an earlier one of the same bytes may have been begun.
+        let redelivered = redelivered || message.properties.headers.contains_key(header::WORN_OUT);
         let bytes = message.body.len();
         let read = match is_remainder(&message) {
             true => remainder(&message, arrival.on).map_err(|error| error.to_string()),
@@ -264,6 +266,19 @@ mod tests {
             let taken = take(delivery(body.clone(), kind), Some(Standing::Calling));
             let Intake::Malformed { message, .. } = taken else { panic!("{kind:?} was taken") };
             assert_eq!(message.body, body);
+        }
+    }
+
+    #[test]
+    fn a_replay_of_what_the_broker_put_aside_is_taken_as_delivered_again() {
+        let body = br#"{"ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1"]}"#;
+        for worn_out in [false, true] {
+            let mut again = delivery(body.to_vec(), None);
+            if worn_out {
+                again.message.properties.headers.insert(header::WORN_OUT.to_owned(), "true".to_owned());
+            }
+            let Intake::Admitted(_, job) = take(again, Some(Standing::Calling)) else { panic!("not admitted") };
+            assert_eq!(job.redelivered, worn_out);
         }
     }
 

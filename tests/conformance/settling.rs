@@ -115,9 +115,11 @@ pub async fn a_dead_letter_is_moved_to_the_jobs_or_the_archive_as_it_is(broker: 
     let mut jobs = Subscriber::new(broker, Queue::Jobs, 1);
     move_to(&mut jobs, Destination::Dead).await;
     jobs.close().await;
-    for (from, destination) in
-        [(Queue::Dead, Destination::Archive), (Queue::Archive, Destination::Dead), (Queue::Dead, Destination::Jobs)]
-    {
+    for (from, destination) in [
+        (Queue::Dead, Destination::Archive),
+        (Queue::Archive, Destination::DeadAgain),
+        (Queue::Dead, Destination::Jobs),
+    ] {
         let mut subscriber = Subscriber::new(broker, from.clone(), 1);
         move_to(&mut subscriber, destination).await;
         subscriber.close().await;

@@ -4,7 +4,7 @@ use bulkrelease::broker::{Broker, Destination, Queue, WatchName};
 use bulkrelease::contract::Message;
 
 use super::subscriber::{
-    Subscriber, bodies, drain, enqueue, expect_depth, full, message, numbered, once_each, result_of, tally, to,
+    Subscriber, bodies, drain, enqueue, expect_depth, full, message, move_to, numbered, once_each, result_of, tally, to,
 };
 
 pub async fn a_watcher_sees_copies_and_takes_nothing(broker: &dyn Broker) {
@@ -63,12 +63,19 @@ pub async fn an_ended_watch_is_empty_and_gets_nothing_more(broker: &dyn Broker) 
     expect_depth(broker, Queue::Results, 2).await;
 }
 
-pub async fn what_is_deposited_is_in_the_dead_letters_and_no_news_to_watchers(broker: &dyn Broker) {
+pub async fn what_is_put_back_is_in_the_dead_letters_and_no_news_to_watchers(broker: &dyn Broker) {
     broker.watch(watcher("one")).await.expect("a watch");
     assert_eq!(broker.deposit(vec![full(), Message::default()]).await, [Ok(()), Ok(())]);
     let letters: Vec<Message> =
         drain(broker, Queue::Dead, 2).await.into_iter().map(|delivery| delivery.message).collect();
     assert!(letters.contains(&full()) && letters.contains(&Message::default()), "{letters:?}");
+    expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
+
+    enqueue(broker, ["restored".to_owned()]).await;
+    let mut jobs = Subscriber::new(broker, Queue::Jobs, 1);
+    move_to(&mut jobs, Destination::DeadAgain).await;
+    jobs.close().await;
+    assert_eq!(bodies(&drain(broker, Queue::Dead, 1).await), ["restored"]);
     expect_depth(broker, Queue::Watch(watcher("one")), 0).await;
 }
 

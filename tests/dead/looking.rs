@@ -34,7 +34,7 @@ pub async fn letters_are_grouped_by_what_they_died_of_with_what_to_do(house: Hou
     assert_eq!(text("ExampleJob"), "a");
 
     let printed = house.dead(&["list"]).await;
-    for words in ["release.dead: 3 letters, 6 ids, 2 fingerprints", &text("Fingerprint"), "2h ago", "-> ", "retarget"] {
+    for words in ["release.dead: 3 letters, 6 ids, 2 groups", &text("Fingerprint"), "2h ago", "-> ", "retarget"] {
         assert!(printed.contains(words), "{words:?} is missing in:\n{printed}");
     }
     depth_becomes(&*house.broker, Queue::Dead, 3).await;

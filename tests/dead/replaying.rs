@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bulkrelease::broker::{Broker, Queue, Settlement};
+use bulkrelease::broker::{Broker, Destination, Publication, Queue, Settlement};
 use bulkrelease::contract::{Message, Properties, header};
 use bulkrelease::sandbox::{Sandbox, SandboxSettings};
 use tokio::time::sleep;
@@ -114,10 +114,39 @@ pub async fn a_canary_of_which_nobody_speaks_stops_the_replay(house: House) {
     let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", plan];
     house.ends(&replay, 5, &["no word of 1 letters", "does a worker run", "2 letters are left"]).await;
     depth_becomes(&*house.broker, Queue::Jobs, 1).await;
+
+    // A worker that put it off is another thing than none.
+    let mut jobs = house.broker.subscribe(Queue::Jobs, 1);
+    let job = delivery(&mut jobs).await;
+    let to = Destination::Retry { after: Duration::from_secs(60) };
+    let publications = vec![Publication { to, message: job.message }];
+    jobs.settle(Settlement::Finish { tag: job.tag, publications });
+    jobs.close(PATIENCE).await;
+    let again = ["replay", "--resume", plan, "--canary-wait", "1s"];
+    house.ends(&again, 5, &["no word of 1 letters", "1 jobs wait in retry queues", "1 letters are left"]).await;
+    depth_becomes(&*house.broker, Queue::Jobs, 1).await;
     let printed = house.dead(&["replay", "--resume", plan, "--no-canary"]).await;
-    assert!(printed.contains("2 of 3 letters are left") && printed.contains("2 letters are jobs again"), "{printed}");
-    depth_becomes(&*house.broker, Queue::Jobs, 3).await;
+    assert!(printed.contains("1 of 3 letters are left") && printed.contains("1 letters are jobs again"), "{printed}");
+    depth_becomes(&*house.broker, Queue::Jobs, 2).await;
     depth_becomes(&*house.broker, Queue::Dead, 0).await;
+}
+
+/// One letter, of which nobody speaks, and then one that stopped for another reason: nothing is left to go on with.
+pub async fn a_replay_that_sent_its_last_letter_leaves_no_plan(house: House) {
+    let plan = house.plan("last.plan");
+    house.deposit(&[letter("a", 1, "Locked", "ecs", 60)]).await;
+    let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", &plan];
+    house.ends(&replay, 5, &["no word of 1 letters", "All letters were sent"]).await;
+    assert!(!std::path::Path::new(&plan).exists(), "it is carried out");
+
+    house.deposit(&[letter("b", 1, "Locked", "ecs", 60)]).await;
+    let mut program = house.start(&["replay", "--all", "--yes", "--plan", &plan], "");
+    depth_becomes(&*house.broker, Queue::Jobs, 2).await;
+    program.terminate();
+    let ended = program.ended(PATIENCE).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.errors.contains("stopping: ") && ended.output.contains("nothing is left"), "{ended:?}");
+    assert!(!std::path::Path::new(&plan).exists(), "it is carried out");
 }
 
 /// As a crash between confirm and acknowledgement leaves it: its job is under way, and the letter comes back.
@@ -126,8 +155,13 @@ pub async fn a_letter_that_comes_back_after_it_was_sent_is_not_sent_again(house:
     for (count, left) in [(1, 0), (3, 2)] {
         house.deposit(&letters[..count]).await;
         let plan = house.plan("returned.plan");
-        let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", &plan];
-        house.ends(&replay, 5, &["1 letters are jobs again", &format!("{left} letters are left")]).await;
+        if left == 0 {
+            killed_when_it_moved(&house, &plan).await;
+        } else {
+            let replay = ["replay", "--all", "--yes", "--canary-wait", "1s", "--plan", &plan];
+            let words = ["1 letters are jobs again", "2 letters are left", "--canary-wait 1s"];
+            house.ends(&replay, 5, &words).await;
+        }
         house.deposit_many(left, 1, |_| letters[0].clone()).await;
         // Whatever a process held that is gone was handed out before.
         let mut somebody = house.broker.subscribe(Queue::Dead, 10);
@@ -235,8 +269,11 @@ pub async fn the_rest_is_stopped_when_one_after_the_other_dies_again(house: Hous
     // How soon word comes is the machine's affair; that it comes long before the end is not.
     assert!((1..LETTERS - 21).contains(&left), "{left} letters are left");
     depth_becomes(&*house.broker, Queue::Dead, (LETTERS - 11) as u64).await;
-    // Nothing is watched any more, and what is gone on with is watched again.
-    house.ends(&["replay", "--resume", &plan, "--rate", "40"], 5, &["stopped by the canary: 11 of the last"]).await;
+    // What is gone on with begins with one letter, at the rate that it had.
+    let on = format!("go on with: bulkrelease dead replay --resume {plan} --rate 40");
+    assert!(ended.errors.contains(&on), "{}", ended.errors);
+    let words = ["stopped by the canary: 1 of the last 1 letters", "1 letters are jobs again"];
+    house.ends(&["replay", "--resume", &plan, "--rate", "40"], 5, &words).await;
 }
 
 /// New letters come all the time meanwhile, and are no sign of the old ones.
@@ -326,7 +363,11 @@ pub async fn a_worn_out_job_is_told_apart(house: House) {
     let mut jobs = house.broker.subscribe(Queue::Jobs, 1);
     let again = delivery(&mut jobs).await;
     assert!(again.message.body == job.body && !again.redelivered);
-    assert_eq!(again.message.properties.headers, [(header::REPLAY.to_owned(), "1".to_owned())].into());
+    let headers = [(header::REPLAY, "1"), (header::WORN_OUT, "true")];
+    assert_eq!(
+        again.message.properties.headers,
+        headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    );
 }
 
 /// A replay of so many letters that is well under way, and slow enough not to be done soon.
@@ -341,6 +382,17 @@ async fn begun(house: &House, letters: usize, plan: &str) -> Program {
         sleep(Duration::from_millis(5)).await;
     }
     program
+}
+
+/// A replay of one letter, ended while it waits for word of it.
+async fn killed_when_it_moved(house: &House, plan: &str) {
+    let mut program = house.start(&["replay", "--all", "--yes", "--plan", plan], "");
+    let begun = Instant::now();
+    while !std::fs::read_to_string(plan).is_ok_and(|written| written.contains("\nmoved ")) {
+        assert!(program.runs() && begun.elapsed() < PATIENCE, "{}", program.errors());
+        sleep(Duration::from_millis(5)).await;
+    }
+    program.kill();
 }
 
 /// How often each job is in the queue.

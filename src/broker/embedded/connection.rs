@@ -1,6 +1,6 @@
 //! A store that async code may use: by one caller at a time, off the async threads. It must not know any SQL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -19,8 +19,21 @@ impl Connection {
         Self { path, store: Arc::default() }
     }
 
+    /// Makes the file and its tables, unless they are there.
+    pub async fn declare(&self) -> Result<(), BrokerError> {
+        self.run_in(Store::create, Store::declare).await
+    }
+
     /// Runs `work` to its end, even when the caller stops waiting for it.
     pub async fn run<T, W>(&self, work: W) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Store) -> Result<T, BrokerError> + Send + 'static,
+    {
+        self.run_in(Store::open, work).await
+    }
+
+    async fn run_in<T, W>(&self, open: fn(&Path) -> Result<Store, BrokerError>, work: W) -> Result<T, BrokerError>
     where
         T: Send + 'static,
         W: FnOnce(&mut Store) -> Result<T, BrokerError> + Send + 'static,
@@ -28,7 +41,7 @@ impl Connection {
         let mut slot = Arc::clone(&self.store).lock_owned().await;
         let path = self.path.clone();
         let running = tokio::task::spawn_blocking(move || {
-            let mut store = slot.take().map_or_else(|| Store::open(&path), Ok)?;
+            let mut store = slot.take().map_or_else(|| open(&path), Ok)?;
             let answer = work(&mut store)?;
             *slot = Some(store);
             Ok(answer)

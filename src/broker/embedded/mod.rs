@@ -56,14 +56,17 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Opens the file, or creates an empty one. `declare` makes the queues.
+    /// Of a file that need not be there yet: `declare` makes it, and the queues. Nothing else does, lest a mistyped path become
+    /// an empty queue.
     pub fn open(path: &Path) -> Result<Self, BrokerError> {
         Self::open_with_lease(path, LEASE)
     }
 
     /// Like `open`, for tests that can't wait for the usual lease to run out.
     pub fn open_with_lease(path: &Path, lease: Duration) -> Result<Self, BrokerError> {
-        Store::create(path)?;
+        if path.exists() {
+            Store::open(path)?;
+        }
         let connection = Connection::new(path.to_owned());
         Ok(Self { path: path.to_owned(), lease, connection, news: watch::Sender::new(()) })
     }
@@ -99,7 +102,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn declare(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
-        self.connection.run(Store::declare).boxed()
+        self.connection.declare().boxed()
     }
 
     fn subscribe(&self, queue: Queue, prefetch: u16) -> Subscription {

@@ -64,12 +64,20 @@ pub struct Store {
 impl Store {
     /// Opens the file, or creates an empty one.
     pub fn create(path: &Path) -> Result<Self, BrokerError> {
-        Self::open_with(path, OpenFlags::SQLITE_OPEN_CREATE)
+        let is_new = !path.exists();
+        Self::open_with(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| match is_new {
+            // It does not come to be by waiting, as a broker does that can't be reached yet.
+            true => BrokerError::Other(error.to_string()),
+            false => error,
+        })
     }
 
-    /// Opens the file that is there. An empty one in place of a lost one would only hide the loss.
+    /// Opens the file that is there. An empty one in place of a lost or mistyped one would only hide that.
     pub fn open(path: &Path) -> Result<Self, BrokerError> {
-        if path.exists() { Self::open_with(path, OpenFlags::empty()) } else { Err(gone(path)) }
+        if !path.exists() {
+            return Err(BrokerError::Missing { entity: format!("sqlite:{}", path.display()) });
+        }
+        Self::open_with(path, OpenFlags::empty())
     }
 
     fn open_with(path: &Path, creation: OpenFlags) -> Result<Self, BrokerError> {

@@ -123,7 +123,7 @@ fn carry_out(
 fn publish(file: &Connection, Publication { to, message }: &Publication, now: i64) -> rusqlite::Result<()> {
     let queue = match to {
         Destination::Results { .. } => Queue::Results.name(),
-        Destination::Dead => Queue::Dead.name(),
+        Destination::Dead | Destination::DeadAgain => Queue::Dead.name(),
         Destination::Jobs => Queue::Jobs.name(),
         Destination::Archive => Queue::Archive.name(),
         Destination::Reply { queue } => queue.clone(),

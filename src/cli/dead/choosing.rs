@@ -51,6 +51,13 @@ impl Choosing {
             let left_out = plan.left_out;
             say!("{left_out} chosen letters are no jobs that it could be done to and stay: `show` says more");
         }
+        if plan.called > 0 {
+            let called = plan.called;
+            say!(
+                "{called} chosen letters stay: a call for the account that they had may have released ids of theirs, which another \
+                 account could not tell. Replay them for their own account first"
+            );
+        }
         if plan.is_empty() {
             return Err(seen.nothing(&queue, &self.selection).into());
         }
@@ -78,6 +85,6 @@ pub fn list(groups: &Groups) {
         say!("  {fingerprint}  {reason} {code}  {} letters, {} ids", group.letters, group.ids);
     }
     if listed.len() > LISTED {
-        say!("  and {} more fingerprints", listed.len() - LISTED);
+        say!("  and {} more groups", listed.len() - LISTED);
     }
 }

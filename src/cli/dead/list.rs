@@ -31,7 +31,7 @@ struct Listed<'a> {
     ids: u64,
     /// Whether every letter is counted.
     complete: bool,
-    /// Letters of more fingerprints than are listed.
+    /// Letters of more groups than are listed.
     further_letters: u64,
     groups: Vec<&'a Group>,
 }
@@ -79,7 +79,7 @@ fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) {
         return;
     }
     let listed = groups.listed();
-    say!("{queue}: {} letters, {} ids, {} fingerprints", groups.letters, groups.ids, listed.len());
+    say!("{queue}: {} letters, {} ids, {} groups", groups.letters, groups.ids, listed.len());
     let now = Timestamp::now();
     for group in listed {
         let Group { fingerprint, reason, code, product, letters, ids, .. } = group;
@@ -99,7 +99,7 @@ fn text(queue: &Queue, groups: &Groups, seen: Seen, selection: &Selection) {
     }
     if groups.further > 0 {
         say!(
-            "\n{} further letters have fingerprints of their own: narrow the list by --code or --product",
+            "\n{} further letters are of groups that are not listed: narrow the list by --code or --product",
             groups.further
         );
     }

@@ -15,6 +15,8 @@ mod replay;
 mod restore;
 mod retarget;
 mod show;
+mod stages;
+mod stopping;
 mod unfinished;
 
 use crate::broker::{self, Queue};

@@ -1,15 +1,13 @@
 //! What discard, restore and purge share: choose, show, ask, move. Done twice, none of it does harm, so it needs no plan
 //! file: what a crash leaves undone is done by the same command again.
 
-use futures_util::FutureExt;
-
 use super::choosing::{self, Choosing};
 use super::confirm::confirm;
 use super::looking;
 use super::progress::Progress;
+use super::stopping;
 use super::unfinished;
 use crate::broker::{Broker, Destination, Publication, Queue};
-use crate::cli::signals;
 use crate::config::Settings;
 use crate::contract::Message;
 use crate::dead::journal::Unwritten;
@@ -35,7 +33,7 @@ impl Moving {
         if !choosing.yes {
             confirm("letters", letters)?;
         }
-        let mut stop = signals::stop_or_hangup()?.boxed();
+        let mut stop = stopping::stop("the same command goes on")?;
         let becomes = |message: &Message| -> Vec<Publication> {
             to.iter().map(|to| Publication { to: to.clone(), message: message.clone() }).collect()
         };

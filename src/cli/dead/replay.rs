@@ -12,7 +12,7 @@ use super::choosing::{self, Choosing};
 use super::confirm::confirm;
 use super::looking;
 use crate::broker::{Broker, Queue};
-use crate::config::{Settings, parse_duration};
+use crate::config::{AccountSettings, CallsPerSecond, Settings, parse_duration};
 use crate::contract::AccountName;
 use crate::dead::plan::{Plan, Purpose};
 use crate::dead::plan_file::{Head, PlanFile, PlanFileError, Resumed};
@@ -46,13 +46,19 @@ pub struct Sending {
     #[arg(long)]
     pub no_canary: bool,
 
-    /// How long to wait for what becomes of the first letters
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, conflicts_with = "no_canary")]
-    pub canary_wait: Duration,
+    /// How long to wait for what becomes of the first letters [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "no_canary")]
+    pub canary_wait: Option<Duration>,
 
     /// Where to keep the plan until it is carried out
     #[arg(long, value_name = "FILE", default_value = "bulkrelease-replay.plan")]
     plan: PathBuf,
+}
+
+impl Sending {
+    pub fn canary_wait(&self) -> Duration {
+        self.canary_wait.unwrap_or(Duration::from_secs(120))
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -63,6 +69,19 @@ fn rate(text: &str) -> Result<f64, String> {
 /// As people say it: `1h 2m 3s`.
 fn rounded(time: Duration) -> String {
     format!("{:#}", SignedDuration::from_secs(i64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)))
+}
+
+/// How long an account's calls take, or why that is not known.
+fn pace(time: Option<Duration>, account: Option<&AccountSettings>) -> String {
+    match (time, account.map(|account| account.calls_per_second)) {
+        (Some(time), _) => format!(", {} at today's quota", rounded(time)),
+        (None, Some(CallsPerSecond::Auto)) => "; its quota is found by calling, so the time is not known".to_owned(),
+        (None, Some(_)) => "; it has no quota".to_owned(),
+        (None, None) => {
+            "; these settings don't name it, and where the workers' don't either, its jobs die of UnknownAccount"
+                .to_owned()
+        }
+    }
 }
 
 impl ReplayCommand {
@@ -98,8 +117,16 @@ impl Replay<'_> {
             confirm("ids", plan.groups.ids)?;
         }
         let head = Head::new(self.broker.place(), account, plan.groups.letters, plan.groups.ids);
-        let file = PlanFile::create(&self.sending.plan, &head, &plan.letters)?;
-        self.carry_out(file, Resumed { head, tally: plan.tally(), canary_passed: false }, seen.others).await?;
+        let carrying = self.carrying(seen.others);
+        let canary = carrying.watch(&head).await?;
+        let file = match PlanFile::create(&self.sending.plan, &head, &plan.letters) {
+            Ok(file) => file,
+            Err(refused) => {
+                carrying.unwatch(canary, &head).await?;
+                return Err(refused.into());
+            }
+        };
+        carrying.out(file, Resumed { head, tally: plan.tally(), canary_passed: false }, canary).await?;
         Ok(seen.whole()?)
     }
 
@@ -129,13 +156,15 @@ impl Replay<'_> {
                 Queue::Dead.name()
             );
         }
-        self.carry_out(file, resumed, others).await
+        let carrying = self.carrying(others);
+        let canary = carrying.watch(&resumed.head).await?;
+        carrying.out(file, resumed, canary).await
     }
 
-    async fn carry_out(&self, file: PlanFile, resumed: Resumed, others: u64) -> anyhow::Result<()> {
+    fn carrying(&self, others: u64) -> Carrying<'_> {
         let patience = self.choosing.patience(others);
         let Self { broker, settings, sending, .. } = *self;
-        Carrying { broker, prefetch: settings.broker.prefetch, sending, patience }.out(file, resumed).await
+        Carrying { broker, prefetch: settings.broker.prefetch, steps: &settings.retry.steps, sending, patience }
     }
 
     fn show(&self, plan: &Plan, account: Option<&AccountName>) {
@@ -145,16 +174,7 @@ impl Replay<'_> {
         choosing::list(&plan.groups);
         for calls in plan.calls(&self.settings.accounts) {
             let (account, count) = (&calls.account, calls.calls);
-            match calls.time {
-                Some(time) => say!("account {account}: at least {count} calls, {} at today's quota", rounded(time)),
-                None if self.settings.accounts.contains_key(account) => {
-                    say!("account {account}: at least {count} calls; it has no quota");
-                }
-                None => say!(
-                    "account {account}: at least {count} calls; these settings don't name it, and where the workers' don't \
-                     either, its jobs die of UnknownAccount"
-                ),
-            }
+            say!("account {account}: at least {count} calls{}", pace(calls.time, self.settings.accounts.get(account)));
         }
         let canary = if self.sending.no_canary { "all at once" } else { "1 letter first, then 10, then the rest" };
         let rate = self.sending.rate.map(|rate| format!(", at most {rate} letters a second")).unwrap_or_default();
@@ -165,6 +185,14 @@ impl Replay<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_that_is_found_by_calling_is_not_taken_for_none() {
+        let account = |calls_per_second| AccountSettings { calls_per_second, ..AccountSettings::default() };
+        assert!(pace(None, Some(&account(CallsPerSecond::Auto))).contains("found by calling"));
+        assert!(pace(None, Some(&account(CallsPerSecond::Unlimited))).contains("no quota"));
+        assert!(pace(None, None).contains("UnknownAccount"));
+    }
 
     #[test]
     fn a_time_is_told_as_people_say_it_and_never_too_short() {

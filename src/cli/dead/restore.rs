@@ -14,7 +14,7 @@ pub struct RestoreCommand {
 
 impl RestoreCommand {
     pub async fn run(self, broker: &dyn Broker, settings: &Settings) -> anyhow::Result<()> {
-        let moving = Moving { from: Queue::Archive, to: Some(Destination::Dead), done: "restored" };
+        let moving = Moving { from: Queue::Archive, to: Some(Destination::DeadAgain), done: "restored" };
         moving.run(&self.choosing, broker, settings).await
     }
 }

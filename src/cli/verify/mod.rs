@@ -14,7 +14,7 @@ use crate::broker::{self, WatchName};
 use crate::config::Settings;
 use crate::verify::Books;
 
-/// Say for every job and id where it ended, what is missing and what came twice
+/// Say where all ids ended, what is missing and what came twice; with --json for every job and id
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

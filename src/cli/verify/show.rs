@@ -17,7 +17,7 @@ pub fn json(report: &Report) -> anyhow::Result<()> {
 
 pub fn words(report: &Report) {
     let summary = &report.summary;
-    say!("{} jobs with {} ids; where the ids ended:", summary.jobs, summary.ids);
+    say!("{} jobs with {} ids; where the ids ended (--json tells it of each job and id):", summary.jobs, summary.ids);
     for (ended, count) in &summary.ended {
         say!("  {:<20}{count:>9}", ended.as_str());
     }
