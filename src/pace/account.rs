@@ -275,10 +275,13 @@ impl Pace {
         self.advance(now);
     }
 
-    /// Takes other settings of the quota, as from here on. Nothing is called sooner for it than they allow.
+    /// Takes other settings of the quota, as from here on. Nothing is called sooner for it than they allow, and what was
+    /// learned of a quota that is set as before stays.
     pub fn reset(&mut self, calls_per_second: CallsPerSecond, burst: u32, now: Moment) {
+        if calls_per_second != self.settings.calls_per_second {
+            self.adaptation = Adaptation::new(calls_per_second);
+        }
         (self.settings.calls_per_second, self.settings.burst) = (calls_per_second, burst);
-        self.adaptation = Adaptation::new(calls_per_second);
         self.quota.allow_burst(burst, now);
         self.keep_to_quota(now);
     }

@@ -313,6 +313,31 @@ fn a_herd_that_is_throttled_lowers_the_rate_once_and_nothing_goes_before_the_pau
 }
 
 #[test]
+fn settings_that_are_read_again_unchanged_forget_nothing_of_what_was_learned() {
+    for configured in [CallsPerSecond::Limited(RATE), CallsPerSecond::Auto] {
+        let own = PaceSettings { fleet: None, ..settings(configured) };
+        let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+        for second in 1..50_u32 {
+            let now = seconds(f64::from(second) * 2.0);
+            assert!(pace.take(now).is_ok());
+            let throttled = second == 49;
+            let evidence = Evidence::own("Code", "");
+            let verdict = if throttled { Verdict::Throttled(evidence) } else { Verdict::Released(evidence) };
+            pace.learn(&verdict, Some(Duration::ZERO), now);
+        }
+        let (learned, now) = (pace.quota(), seconds(100.0));
+        let first = Pace::new(settings(configured), Member { born: 0, name: String::new() }, delays(), now).quota();
+        assert_ne!(learned, first, "{configured:?}");
+        pace.reset(configured, 1, now);
+        assert_eq!(pace.quota(), learned, "{configured:?}");
+        pace.reset(configured, 5, now);
+        assert_eq!(pace.quota(), learned, "{configured:?}: the burst alone is another");
+        pace.reset(CallsPerSecond::Limited(3.0), 5, now);
+        assert_eq!(pace.quota(), 3.0);
+    }
+}
+
+#[test]
 fn a_beacon_that_knows_more_is_read_and_one_of_another_version_is_not() {
     let text = r#"{"Version":1,"From":{"Born":1,"Name":"w","Colour":"red"},"At":5,"Accounts":
         [{"Account":"default","Need":7,"Mood":"good"}],"Weather":[]}"#;
