@@ -1,5 +1,6 @@
 //! A few workers that hear each other's beacons, in steps of ten milliseconds.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::*;
@@ -310,6 +311,59 @@ fn a_herd_that_is_throttled_lowers_the_rate_once_and_nothing_goes_before_the_pau
     assert!(pace.take(now + seconds(1.999)).is_err());
     let after = now + seconds(2.2);
     assert!(pace.take(after).is_ok() && pace.take(after).is_err(), "one at a time");
+}
+
+#[test]
+fn a_lone_worker_whose_calls_are_too_slow_for_its_quota_says_that_workers_are_what_is_missing() {
+    const SLOTS: usize = 16;
+    for (calls_per_second, useful) in [(CallsPerSecond::Limited(100.0), 7), (CallsPerSecond::Unlimited, 4)] {
+        let own = PaceSettings { max_in_flight_calls: SLOTS, ..settings(calls_per_second) };
+        let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+        pace.alone(Moment::ZERO);
+        let (mut under_way, mut now) = (VecDeque::new(), Moment::ZERO);
+        let backlog = Backlog { calls: 1680, later: 0, cost: 1.0 };
+        let (mut calls, mut hint) = (0, pace.hint(backlog, now));
+        while now < seconds(60.0) {
+            now += STEP;
+            while under_way.front().is_some_and(|ends| *ends <= now) {
+                under_way.pop_front();
+                pace.learn(&Verdict::Released(Evidence::own("Success", "")), None, now);
+            }
+            while under_way.len() < SLOTS && pace.take(now).is_ok() {
+                under_way.push_back(now + seconds(1.0));
+                calls += 1;
+            }
+            if under_way.len() == SLOTS {
+                pace.unable(now);
+            }
+            if pace.beacon_at(now).is_some_and(|at| at <= now) {
+                let beacon = Beacon::new(Member { born: 0, name: String::new() }, now, vec![pace.beacon(1680, now)]);
+                pace.hear(&beacon, now);
+            }
+            hint = pace.hint(backlog, now);
+        }
+        let drain = hint.drain.unwrap().as_secs();
+        assert_eq!((hint.bound, hint.useful_workers), (Bound::Workers, useful), "{calls_per_second:?}");
+        assert!((100..115).contains(&drain), "{calls_per_second:?}: {drain} s at 16 calls a second");
+        if let CallsPerSecond::Limited(rate) = calls_per_second {
+            let Permits { used, idle } = pace.permits();
+            assert!(used == calls && (used + idle).abs_diff((rate * 60.0) as u64) <= 20, "{used} and {idle}");
+        }
+    }
+}
+
+#[test]
+fn a_permit_that_is_saved_up_and_used_was_never_idle() {
+    let own = PaceSettings { fleet: None, burst: 3, ..settings(CallsPerSecond::Limited(1.0)) };
+    let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+    for round in 1..=100_u32 {
+        pace.rest(seconds(f64::from(round) * 5.0 - 4.9));
+        let now = seconds(f64::from(round) * 5.0);
+        assert_eq!(std::iter::from_fn(|| pace.take(now).ok()).count(), 3);
+        (0..3).for_each(|_| pace.learn(&Verdict::Released(Evidence::own("Success", "")), None, now));
+    }
+    let Permits { used, idle } = pace.permits();
+    assert!(used == 300 && idle.abs_diff(200) <= 15, "{used} and {idle}");
 }
 
 #[test]

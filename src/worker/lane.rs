@@ -19,7 +19,7 @@ use crate::ops::events::{
     AccountChanged, BatchSealed, CallAnswered, LaneStands, PaceStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
 use crate::ops::trace::{BatchSpans, JobSpans};
-use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
+use crate::pace::{AccountBeacon, Backlog, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
 
 pub struct Lane {
     account: AccountName,
@@ -133,7 +133,10 @@ impl Lane {
         self.read_back_what_may_go(now, calls, jobs);
         while self.engine.ready(now) {
             let blocked_since = *self.blocked_since.get_or_insert(now);
-            if !self.has_room() || self.pace.take(now).is_err() {
+            if !self.has_room() {
+                return self.pace.unable(now);
+            }
+            if self.pace.take(now).is_err() {
                 return;
             }
             self.blocked_since = None;
@@ -333,7 +336,9 @@ impl Lane {
             share: self.pace.share(),
             workers: self.pace.workers(),
             permits: self.pace.permits(),
-            hint: self.pace.hint(self.waiting_calls(), self.part.calls(queued, mix), now),
+            hint: self
+                .pace
+                .hint(Backlog { calls: self.waiting_calls() + self.part.calls(queued, mix), later: 0, cost: 1.0 }, now),
         }
         .emit(metrics);
     }
