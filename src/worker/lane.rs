@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::LATELY;
 use super::call::{Answered, Said, make};
+use super::cost::Cost;
 use super::intake::Standing;
-use super::queued::{Mix, Part};
+use super::queued::{Mix, Part, Queued};
 use super::read_back::{REST, ReadBackPace};
 use crate::api::{CONNECT_FAILED, Client, mend};
 use crate::config::{AccountSettings, RetrySettings, WorkerSettings};
@@ -32,6 +33,7 @@ pub struct Lane {
     held_since: Option<Moment>,
     /// What of the jobs that came was this account's.
     part: Part,
+    cost: Cost,
     client: Arc<Client>,
     max_in_flight_calls: usize,
     /// Since when the batch whose turn it is can't be called.
@@ -95,6 +97,7 @@ impl Lane {
             mend: None,
             held_since: None,
             part: Part::default(),
+            cost: Cost::default(),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
             blocked_since: None,
@@ -142,6 +145,7 @@ impl Lane {
             self.blocked_since = None;
             match self.engine.seal(now) {
                 Some(call) => {
+                    self.cost.count(call.kind, now);
                     let span = self.batches.begin(&call, &self.engine, jobs);
                     let blocked = now.saturating_sub(blocked_since);
                     span.log().in_scope(|| BatchSealed { call: &call, blocked }.emit(metrics));
@@ -310,8 +314,8 @@ impl Lane {
         self.engine.protect(protection);
     }
 
-    /// `queued`: the jobs that wait in the broker.
-    pub fn report(&mut self, queued: u64, mix: &Mix, now: Moment, metrics: &Metrics) {
+    /// `queued`: the jobs that wait to be taken in.
+    pub fn report(&mut self, queued: Queued, mix: &Mix, now: Moment, metrics: &Metrics) {
         self.batches.end_those_over(&self.engine);
         if now >= self.lately.since + LATELY {
             let Lately { calls, throttled, .. } =
@@ -330,15 +334,18 @@ impl Lane {
             oldest: self.engine.oldest_age(now),
         }
         .emit(metrics);
+        let backlog = Backlog {
+            calls: self.waiting_calls() + self.part.calls(queued.ready, mix),
+            later: self.engine.later_calls() as u64 + self.part.calls(queued.later, mix),
+            cost: self.cost.of_a_batch(),
+        };
         PaceStands {
             account: &self.account,
             rate: self.pace.rate(),
             share: self.pace.share(),
             workers: self.pace.workers(),
             permits: self.pace.permits(),
-            hint: self
-                .pace
-                .hint(Backlog { calls: self.waiting_calls() + self.part.calls(queued, mix), later: 0, cost: 1.0 }, now),
+            hint: self.pace.hint(backlog, now),
         }
         .emit(metrics);
     }
