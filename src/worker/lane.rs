@@ -145,7 +145,6 @@ impl Lane {
             self.blocked_since = None;
             match self.engine.seal(now) {
                 Some(call) => {
-                    self.cost.count(call.kind, now);
                     let span = self.batches.begin(&call, &self.engine, jobs);
                     let blocked = now.saturating_sub(blocked_since);
                     span.log().in_scope(|| BatchSealed { call: &call, blocked }.emit(metrics));
@@ -200,10 +199,11 @@ impl Lane {
 
     /// Learns what a call, or a query, came to.
     pub fn learn(&mut self, answered: Answered, now: Moment, metrics: &Metrics) {
-        let Answered { key, group, ids, said, took, span, .. } = answered;
+        let Answered { key, group, ids, kind, said, took, span, .. } = answered;
         match said {
             Said::Verdict(answer) => {
                 span.log().in_scope(|| CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics));
+                self.cost.count(kind, ids, &answer.verdict, now);
                 self.lately.calls += 1;
                 self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
                 let before = self.pace.problem().map(str::to_owned);
@@ -314,6 +314,19 @@ impl Lane {
         self.engine.protect(protection);
     }
 
+    /// What waits here and in the broker.
+    fn backlog(&self, queued: Queued, mix: &Mix) -> Backlog {
+        // Of what is under way only the calls that follow are still to be made.
+        let to_follow = self.engine.calls_under_way() as f64 * (1.0 - 1.0 / self.cost.of_a_batch());
+        let (waiting, later) = (self.waiting_calls(), self.engine.later_calls() as u64 + to_follow.round() as u64);
+        let [ready, postponed] = [queued.ready, queued.later].map(|jobs| self.part.calls(jobs, mix));
+        Backlog {
+            calls: waiting + ready,
+            later: later + postponed,
+            cost: self.cost.of_each(waiting + later, self.engine.pending_ids(), ready + postponed),
+        }
+    }
+
     /// `queued`: the jobs that wait to be taken in.
     pub fn report(&mut self, queued: Queued, mix: &Mix, now: Moment, metrics: &Metrics) {
         self.batches.end_those_over(&self.engine);
@@ -334,11 +347,7 @@ impl Lane {
             oldest: self.engine.oldest_age(now),
         }
         .emit(metrics);
-        let backlog = Backlog {
-            calls: self.waiting_calls() + self.part.calls(queued.ready, mix),
-            later: self.engine.later_calls() as u64 + self.part.calls(queued.later, mix),
-            cost: self.cost.of_a_batch(),
-        };
+        let backlog = self.backlog(queued, mix);
         PaceStands {
             account: &self.account,
             rate: self.pace.rate(),
