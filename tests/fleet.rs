@@ -2,6 +2,7 @@
 //! processes, the sandbox as the judge.
 
 mod held;
+mod hint;
 mod reload;
 mod share;
 

@@ -293,6 +293,12 @@ impl Engine {
         self.backlog.calls()
     }
 
+    /// The calls that work is worth which waits for its retry, or for its suspects to be read back.
+    pub fn later_calls(&self) -> usize {
+        let retries = self.retries.iter().filter(|Reverse((_, key))| self.courses.contains_key(key));
+        retries.count() + self.read_backs.len()
+    }
+
     /// Jobs without a result.
     pub fn pending_jobs(&self) -> usize {
         self.ledger.len()

@@ -222,20 +222,21 @@ impl Metrics {
             permits_used: counter("bulkrelease_permits_used_total", "Permits spent on a call.", &["account"])?,
             permits_idle: counter(
                 "bulkrelease_permits_idle_total",
-                "Permits that fell due while nothing was ready to be called.",
+                "Permits that fell due while nothing was ready to be called, or with no place beside the calls under way.",
                 &["account"],
             )?,
             drain_seconds: real(
                 "bulkrelease_drain_seconds",
-                "Until all work known here and waiting in the queue is called, at today's rate; +Inf while calls are held.",
+                "Until all work known in workers, jobs and retry queues is called, at today's rate and what batches cost of late; retry \
+                 steps come on top. +Inf while calls are held (unlimited: or none was answered yet).",
             )?,
             useful_workers: whole(
                 "bulkrelease_useful_workers",
-                "How many workers make the most of the quota for the work that waits.",
+                "How many workers make the most of the quota for the work that waits; of an unlimited account as this worker alone knows.",
             )?,
             backlog_bound: labelled(
                 "bulkrelease_backlog_bound",
-                "1 for what holds the backlog up: quota, workers, or nothing.",
+                "1 for what holds the backlog up: quota (or what waits can't go yet), workers, or nothing (nothing waits).",
                 &["account", "by"],
             )?,
             settings_reloads: counter(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::adaptation::Adaptation;
 use super::beacon::{AccountBeacon, Beacon, Member, stamp};
 use super::fleet::{Fleet, Rhythm, Source};
-use super::hint::{Hint, Lately, Permits, Seen, Stand};
+use super::hint::{Backlog, Hint, Lately, Permits, Seen, Stand};
 use super::{Delays, Gate, Quota};
 use crate::config::CallsPerSecond;
 use crate::contract::{AccountName, Verdict};
@@ -48,8 +48,12 @@ pub struct Pace {
     same_herd: usize,
     /// When the permit is due that was asked for in vain.
     waits_until: Option<Moment>,
-    /// Permits that had fallen due when it was last seen that no work waits.
+    /// Permits that had fallen due when it was last seen that nobody can use them.
     idle_from: Option<f64>,
+    /// Of these the ones that are saved up: they may be used yet.
+    saved: f64,
+    /// Work waits, and a call of it has no place beside those under way.
+    full: bool,
     seen: Seen,
     seen_at: Moment,
     taken: u64,
@@ -70,6 +74,8 @@ impl Pace {
             same_herd: 0,
             waits_until: None,
             idle_from: None,
+            saved: 0.0,
+            full: false,
             seen: Seen::default(),
             seen_at: now,
             taken: 0,
@@ -84,13 +90,13 @@ impl Pace {
     pub fn take(&mut self, now: Moment) -> Result<(), Wait> {
         self.advance(now);
         self.count_idle(now);
-        self.idle_from = None;
-        self.waits_until = None;
+        (self.idle_from, self.waits_until, self.full) = (None, None, false);
         let refused = if self.gate.open(now, self.calls_under_way) {
             match self.permit(now) {
                 Ok(()) => {
                     self.calls_under_way += 1;
                     self.seen.used += 1;
+                    self.saved = (self.saved - 1.0).max(0.0);
                     return Ok(());
                 }
                 Err(due) => due,
@@ -114,21 +120,34 @@ impl Pace {
         }
     }
 
+    /// Work waits, and a call of it has no place beside those under way: permits lapse as if none did.
+    pub fn unable(&mut self, now: Moment) {
+        self.advance(now);
+        self.full = true;
+        self.count_idle(now);
+        if !self.gate.open(now, self.calls_under_way) {
+            self.idle_from = None;
+        }
+    }
+
     /// No work waits any more.
     pub fn rest(&mut self, now: Moment) {
         self.advance(now);
-        self.waits_until = None;
+        (self.waits_until, self.full) = (None, false);
         self.quota.rest();
         self.count_idle(now);
         self.needs(false, now);
     }
 
-    /// Permits of our own limiter that nobody wanted; dealt ones are counted as they lapse.
+    /// Permits of our own limiter that nobody used, beyond those that it saves up; dealt ones are counted as they lapse.
     fn count_idle(&mut self, now: Moment) {
         let own = self.fleet.as_ref().is_none_or(|fleet| fleet.source(now) != Source::Dealt);
         let due = own.then(|| self.quota.fallen_due(now));
         if let (Some(from), Some(due)) = (std::mem::replace(&mut self.idle_from, due), due) {
-            self.seen.idle += (due - from).max(0.0);
+            self.saved += (due - from).max(0.0);
+            let lapsed = (self.saved - f64::from(self.settings.burst.max(1))).max(0.0);
+            self.seen.idle += lapsed;
+            self.saved -= lapsed;
         }
     }
 
@@ -279,10 +298,13 @@ impl Pace {
         self.advance(now);
     }
 
-    /// Takes other settings of the quota, as from here on. Nothing is called sooner for it than they allow.
+    /// Takes other settings of the quota, as from here on. Nothing is called sooner for it than they allow, and what was
+    /// learned of a quota that is set as before stays.
     pub fn reset(&mut self, calls_per_second: CallsPerSecond, burst: u32, now: Moment) {
+        if calls_per_second != self.settings.calls_per_second {
+            self.adaptation = Adaptation::new(calls_per_second);
+        }
         (self.settings.calls_per_second, self.settings.burst) = (calls_per_second, burst);
-        self.adaptation = Adaptation::new(calls_per_second);
         self.quota.allow_burst(burst, now);
         self.keep_to_quota(now);
     }
@@ -315,11 +337,12 @@ impl Pace {
         Permits { used: self.seen.used, idle: self.seen.idle as u64 }
     }
 
-    /// What holds the backlog up. `here`: calls that wait in this worker; `queued`: those that the broker's queue is worth.
-    pub fn hint(&mut self, here: u64, queued: u64, now: Moment) -> Hint {
+    /// What holds the backlog up, of which this worker knows so much itself.
+    pub fn hint(&mut self, backlog: Backlog, now: Moment) -> Hint {
         self.advance(now);
+        let others = self.fleet.as_ref().map_or(0, Fleet::need_of_others);
         let stand = Stand {
-            calls: here + queued + self.fleet.as_ref().map_or(0, Fleet::need_of_others),
+            backlog: Backlog { calls: backlog.calls + others, ..backlog },
             quota: self.quota(),
             open: self.gate.problem().is_none(),
             workers: self.workers(),
@@ -330,7 +353,9 @@ impl Pace {
 
     /// Lets time pass.
     fn advance(&mut self, now: Moment) {
-        self.seen.calling += self.calls_under_way as f64 * now.saturating_sub(self.seen_at).as_secs_f64();
+        let passed = now.saturating_sub(self.seen_at).as_secs_f64();
+        self.seen.calling += self.calls_under_way as f64 * passed;
+        self.seen.full += if self.full { passed } else { 0.0 };
         self.seen_at = self.seen_at.max(now);
         if let Some(fleet) = &mut self.fleet {
             self.seen.idle += f64::from(fleet.advance(&mut self.quota, now));

@@ -24,7 +24,7 @@ pub use beacon::{AccountBeacon, Allotment, Beacon, Member, Permit, UnreadableBea
 pub use delays::{DelayPolicy, Delays};
 pub use fleet::Rhythm;
 pub use gate::Gate;
-pub use hint::{Bound, Hint, Permits};
+pub use hint::{Backlog, Bound, Hint, Permits};
 pub use quota::{CAUGHT_UP, Quota};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A few workers that hear each other's beacons, in steps of ten milliseconds.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::*;
@@ -325,6 +326,84 @@ fn a_pause_that_one_worker_is_told_is_kept_by_all_of_the_account_and_by_none_for
     // Each a little later than told.
     bus.run(3.5);
     assert!(bus.run(3.0).iter().all(|calls| *calls > 5));
+}
+
+#[test]
+fn a_lone_worker_whose_calls_are_too_slow_for_its_quota_says_that_workers_are_what_is_missing() {
+    const SLOTS: usize = 16;
+    for (calls_per_second, useful) in [(CallsPerSecond::Limited(100.0), 7), (CallsPerSecond::Unlimited, 4)] {
+        let own = PaceSettings { max_in_flight_calls: SLOTS, ..settings(calls_per_second) };
+        let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+        pace.alone(Moment::ZERO);
+        let (mut under_way, mut now) = (VecDeque::new(), Moment::ZERO);
+        let backlog = Backlog { calls: 1680, later: 0, cost: 1.0 };
+        let (mut calls, mut hint) = (0, pace.hint(backlog, now));
+        while now < seconds(60.0) {
+            now += STEP;
+            while under_way.front().is_some_and(|ends| *ends <= now) {
+                under_way.pop_front();
+                pace.learn(&Verdict::Released(Evidence::own("Success", "")), None, now);
+            }
+            while under_way.len() < SLOTS && pace.take(now).is_ok() {
+                under_way.push_back(now + seconds(1.0));
+                calls += 1;
+            }
+            if under_way.len() == SLOTS {
+                pace.unable(now);
+            }
+            if pace.beacon_at(now).is_some_and(|at| at <= now) {
+                let beacon = Beacon::new(Member { born: 0, name: String::new() }, now, vec![pace.beacon(1680, now)]);
+                pace.hear(&beacon, now);
+            }
+            hint = pace.hint(backlog, now);
+        }
+        let drain = hint.drain.unwrap().as_secs();
+        assert_eq!((hint.bound, hint.useful_workers), (Bound::Workers, useful), "{calls_per_second:?}");
+        assert!((100..115).contains(&drain), "{calls_per_second:?}: {drain} s at 16 calls a second");
+        if let CallsPerSecond::Limited(rate) = calls_per_second {
+            let Permits { used, idle } = pace.permits();
+            assert!(used == calls && (used + idle).abs_diff((rate * 60.0) as u64) <= 20, "{used} and {idle}");
+        }
+    }
+}
+
+#[test]
+fn a_permit_that_is_saved_up_and_used_was_never_idle() {
+    let own = PaceSettings { fleet: None, burst: 3, ..settings(CallsPerSecond::Limited(1.0)) };
+    let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+    for round in 1..=100_u32 {
+        pace.rest(seconds(f64::from(round) * 5.0 - 4.9));
+        let now = seconds(f64::from(round) * 5.0);
+        assert_eq!(std::iter::from_fn(|| pace.take(now).ok()).count(), 3);
+        (0..3).for_each(|_| pace.learn(&Verdict::Released(Evidence::own("Success", "")), None, now));
+    }
+    let Permits { used, idle } = pace.permits();
+    assert!(used == 300 && idle.abs_diff(200) <= 15, "{used} and {idle}");
+}
+
+#[test]
+fn settings_that_are_read_again_unchanged_forget_nothing_of_what_was_learned() {
+    for configured in [CallsPerSecond::Limited(RATE), CallsPerSecond::Auto] {
+        let own = PaceSettings { fleet: None, ..settings(configured) };
+        let mut pace = Pace::new(own, Member { born: 0, name: String::new() }, delays(), Moment::ZERO);
+        for second in 1..50_u32 {
+            let now = seconds(f64::from(second) * 2.0);
+            assert!(pace.take(now).is_ok());
+            let throttled = second == 49;
+            let evidence = Evidence::own("Code", "");
+            let verdict = if throttled { Verdict::Throttled(evidence) } else { Verdict::Released(evidence) };
+            pace.learn(&verdict, Some(Duration::ZERO), now);
+        }
+        let (learned, now) = (pace.quota(), seconds(100.0));
+        let first = Pace::new(settings(configured), Member { born: 0, name: String::new() }, delays(), now).quota();
+        assert_ne!(learned, first, "{configured:?}");
+        pace.reset(configured, 1, now);
+        assert_eq!(pace.quota(), learned, "{configured:?}");
+        pace.reset(configured, 5, now);
+        assert_eq!(pace.quota(), learned, "{configured:?}: the burst alone is another");
+        pace.reset(CallsPerSecond::Limited(3.0), 5, now);
+        assert_eq!(pace.quota(), 3.0);
+    }
 }
 
 #[test]

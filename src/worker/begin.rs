@@ -11,7 +11,7 @@ use super::Worker;
 use super::drain::Summary;
 use super::lane::Lane;
 use super::postpone::PostponedLately;
-use super::queued::Mix;
+use super::queued::{Mix, Queued};
 use crate::api::{Client, ClientError, credentials::Chain};
 use crate::config::Settings;
 use crate::contract::AccountName;
@@ -65,7 +65,7 @@ impl Worker {
             probed: false,
             beacon_unread: false,
             changes: None,
-            queued: 0,
+            queued: Queued::default(),
             mix: Mix::default(),
             jobs: HashMap::new(),
             pending_bytes: 0,

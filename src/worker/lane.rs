@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::LATELY;
 use super::call::{Answered, Said, make};
+use super::cost::Cost;
 use super::intake::Standing;
-use super::queued::{Mix, Part};
+use super::queued::{Mix, Part, Queued};
 use super::read_back::{REST, ReadBackPace};
 use crate::api::{CONNECT_FAILED, Client, mend};
 use crate::config::{AccountSettings, RetrySettings, WorkerSettings};
@@ -19,7 +20,7 @@ use crate::ops::events::{
     AccountChanged, BatchSealed, CallAnswered, LaneStands, PaceStands, QueryAnswered, ReadBackRests, ThrottledLately,
 };
 use crate::ops::trace::{BatchSpans, JobSpans};
-use crate::pace::{AccountBeacon, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
+use crate::pace::{AccountBeacon, Backlog, Beacon, DelayPolicy, Delays, Member, Pace, PaceSettings, Rhythm};
 
 pub struct Lane {
     account: AccountName,
@@ -32,6 +33,7 @@ pub struct Lane {
     held_since: Option<Moment>,
     /// What of the jobs that came was this account's.
     part: Part,
+    cost: Cost,
     client: Arc<Client>,
     max_in_flight_calls: usize,
     /// Since when the batch whose turn it is can't be called.
@@ -95,6 +97,7 @@ impl Lane {
             mend: None,
             held_since: None,
             part: Part::default(),
+            cost: Cost::default(),
             client: Arc::new(client),
             max_in_flight_calls: worker.max_in_flight_calls,
             blocked_since: None,
@@ -133,7 +136,10 @@ impl Lane {
         self.read_back_what_may_go(now, calls, jobs);
         while self.engine.ready(now) {
             let blocked_since = *self.blocked_since.get_or_insert(now);
-            if !self.has_room() || self.pace.take(now).is_err() {
+            if !self.has_room() {
+                return self.pace.unable(now);
+            }
+            if self.pace.take(now).is_err() {
                 return;
             }
             self.blocked_since = None;
@@ -193,10 +199,11 @@ impl Lane {
 
     /// Learns what a call, or a query, came to.
     pub fn learn(&mut self, answered: Answered, now: Moment, metrics: &Metrics) {
-        let Answered { key, group, ids, said, took, span, .. } = answered;
+        let Answered { key, group, ids, kind, said, took, span, .. } = answered;
         match said {
             Said::Verdict(answer) => {
                 span.log().in_scope(|| CallAnswered { group: &group, ids, answer: &answer, took }.emit(metrics));
+                self.cost.count(kind, ids, &answer.verdict, now);
                 self.lately.calls += 1;
                 self.lately.throttled += u64::from(matches!(answer.verdict, Verdict::Throttled(_)));
                 let before = self.pace.problem().map(str::to_owned);
@@ -308,8 +315,21 @@ impl Lane {
         self.engine.protect(protection);
     }
 
-    /// `queued`: the jobs that wait in the broker.
-    pub fn report(&mut self, queued: u64, mix: &Mix, now: Moment, metrics: &Metrics) {
+    /// What waits here and in the broker.
+    fn backlog(&self, queued: Queued, mix: &Mix) -> Backlog {
+        // Of what is under way only the calls that follow are still to be made.
+        let to_follow = self.engine.calls_under_way() as f64 * (1.0 - 1.0 / self.cost.of_a_batch());
+        let (waiting, later) = (self.waiting_calls(), self.engine.later_calls() as u64 + to_follow.round() as u64);
+        let [ready, postponed] = [queued.ready, queued.later].map(|jobs| self.part.calls(jobs, mix));
+        Backlog {
+            calls: waiting + ready,
+            later: later + postponed,
+            cost: self.cost.of_each(waiting + later, self.engine.pending_ids(), ready + postponed),
+        }
+    }
+
+    /// `queued`: the jobs that wait to be taken in.
+    pub fn report(&mut self, queued: Queued, mix: &Mix, now: Moment, metrics: &Metrics) {
         self.batches.end_those_over(&self.engine);
         if now >= self.lately.since + LATELY {
             let Lately { calls, throttled, .. } =
@@ -328,13 +348,14 @@ impl Lane {
             oldest: self.engine.oldest_age(now),
         }
         .emit(metrics);
+        let backlog = self.backlog(queued, mix);
         PaceStands {
             account: &self.account,
             rate: self.pace.rate(),
             share: self.pace.share(),
             workers: self.pace.workers(),
             permits: self.pace.permits(),
-            hint: self.pace.hint(self.waiting_calls(), self.part.calls(queued, mix), now),
+            hint: self.pace.hint(backlog, now),
         }
         .emit(metrics);
     }

@@ -11,6 +11,7 @@
 mod begin;
 mod call;
 mod change;
+mod cost;
 mod drain;
 mod fleet;
 mod intake;
@@ -40,7 +41,7 @@ use call::Answered;
 use intake::{Arrival, Bounds, Intake, Standing, is_remainder};
 use lane::Lane;
 use postpone::PostponedLately;
-use queued::{Depth, Mix};
+use queued::{Depth, Mix, Queued};
 use reply::{Ending, Held, since};
 
 use crate::broker::{Broker, Delivery, DeliveryTag, Event, Fleet, Publication, Queue, Settlement, Subscription};
@@ -72,7 +73,7 @@ pub struct Worker {
     beacon_unread: bool,
     changes: Option<mpsc::Receiver<Change>>,
     /// The jobs that wait in the broker, and what came of them lately.
-    queued: u64,
+    queued: Queued,
     mix: Mix,
     jobs: Admitted,
     pending_bytes: usize,
@@ -119,7 +120,7 @@ impl Worker {
     pub async fn run(mut self, broker: &dyn Broker, stop: impl Future<Output = ()>) -> Summary {
         let mut subscription = broker.subscribe(Queue::Jobs, self.settings.broker.prefetch);
         self.join_fleet(broker);
-        let mut depth = Depth::of(broker);
+        let mut depth = Depth::of(broker, &self.settings.retry.steps);
         let mut stop = pin!(stop);
         let mut events = Vec::with_capacity(EVENTS_AT_A_TIME);
         let mut report = tokio::time::interval(REPORT_EVERY);
@@ -300,8 +301,9 @@ impl Worker {
         self.vitals.turned(problems);
         WorkerStands { held: self.waiting.len() + self.jobs.len() + self.unconfirmed.len(), oldest: self.oldest_job() }
             .emit(&self.metrics);
+        let queued = Queued { ready: self.queued.ready + self.waiting.len() as u64, ..self.queued };
         for lane in self.lanes.values_mut() {
-            lane.report(self.queued, &self.mix, now, &self.metrics);
+            lane.report(queued, &self.mix, now, &self.metrics);
         }
         self.postponed_lately.report(now);
     }

@@ -7,6 +7,7 @@ mod draw;
 mod economy;
 mod judge;
 mod ladder;
+mod later;
 mod notes;
 mod order;
 mod outage;
