@@ -130,9 +130,9 @@ async fn a_job_that_the_quota_can_not_serve_in_time_is_parked_and_finishes_with_
         let orders: Vec<_> =
             [order(0, 0, 2500)].into_iter().chain((1..=15).map(|n| order(n, 2400 + 100 * n, 100))).collect();
         enqueue(&*house.broker, messages(&orders)).await;
-        // Forty calls at sixteen a second, of which a delivery may take one second.
+        // Forty calls at twenty-two a second, of which a delivery may take one second.
         let settings = house
-            .worker(&sandbox, 16.0)
+            .worker(&sandbox, 22.0)
             .with("WORKER__MAX_HOLD", "1s")
             .with("WORKER__MAX_WAIT", "500ms")
             .with("WORKER__MAX_PENDING_IDS", "200")

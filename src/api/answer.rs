@@ -6,10 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ErrorTable;
 use crate::config::ErrorClass;
-use crate::contract::{Class, Evidence, Verdict};
-
-/// A server may ask for a pause; no pause is longer than this, whatever it asks.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+use crate::contract::{Class, Evidence, LONGEST_PAUSE, Verdict};
 
 /// What a call came to.
 #[derive(Debug, Clone)]

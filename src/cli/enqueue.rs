@@ -1,7 +1,7 @@
 //! `bulkrelease enqueue`: put jobs into the queue, each confirmed. Everything is checked before anything is enqueued, for
 //! a release can't be taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub struct EnqueueCommand {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["jobs", "ids"])]
     file: Option<PathBuf>,
 
-    /// Read whole jobs from a file, one JSON object a line; - reads standard input
+    /// Read whole jobs from a file, one JSON object a line; - reads standard input. One without JobId is named by its body
     #[arg(long, value_name = "FILE")]
     jobs: Option<PathBuf>,
 
@@ -177,11 +177,14 @@ impl EnqueueCommand {
 }
 
 fn whole_jobs(lines: impl BufRead) -> anyhow::Result<Vec<Message>> {
-    let mut messages = Vec::new();
+    let (mut messages, mut seen) = (Vec::new(), HashMap::new());
     for (index, line) in lines.lines().enumerate() {
         let place = || format!("line {} (nothing was enqueued)", index + 1);
         let line = line.with_context(place)?;
         if !line.trim().is_empty() {
+            if let Some(first) = seen.insert(line.clone(), index + 1) {
+                bail!("line {} is line {first} again: name them by JobId (nothing was enqueued)", index + 1);
+            }
             messages.push(message(line.into_bytes()).with_context(place)?);
         }
     }

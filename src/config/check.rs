@@ -9,8 +9,8 @@ use url::Url;
 
 use super::endpoint;
 use super::{
-    AccountSettings, BrokerSettings, CallsPerSecond, LogSettings, RetrySettings, SafetySettings, Settings,
-    TraceSettings, WorkerSettings,
+    AccountSettings, BrokerSettings, CallsPerSecond, LogSettings, RetrySettings, SHORTEST_HOLD, SafetySettings,
+    Settings, TraceSettings, WorkerSettings,
 };
 use crate::contract::{InstanceId, MAX_IDS_PER_CALL, MAX_IDS_PER_JOB};
 
@@ -18,8 +18,8 @@ use crate::contract::{InstanceId, MAX_IDS_PER_CALL, MAX_IDS_PER_JOB};
 const LONGEST_HOLD: Duration = Duration::from_secs(20 * 60);
 
 /// Calls that an account must be able to make while a delivery is held, lest every search for a bad id be cut short: one
-/// for the batch, and 14 at worst to find a single one in it.
-const CALLS_WITHIN_A_HOLD: f64 = 16.0;
+/// for the batch, and 14 at worst to find a single one in it. It may be held for no longer than `SHORTEST_HOLD`.
+const CALLS_WITHIN_A_HOLD: f64 = 16.0 / SHORTEST_HOLD;
 
 /// A setting that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

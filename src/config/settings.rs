@@ -75,6 +75,9 @@ pub struct TlsSettings {
     pub key_file: Option<PathBuf>,
 }
 
+/// Of `worker.max_hold`, the part for which a delivery may be held at least.
+pub const SHORTEST_HOLD: f64 = 0.75;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerSettings {

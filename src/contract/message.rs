@@ -26,8 +26,8 @@ pub mod header {
     pub const ORIGIN: &str = "bulkrelease-origin";
     /// Of a dead letter that keeps a body as it came: the AMQP `type` that it came with, for a replay to restore.
     pub const TYPE: &str = "bulkrelease-type";
-    /// Of a replay of what the broker itself put aside: a worker may have begun these very bytes, so that each of their ids is
-    /// suspect. A body that a worker wrote names its suspects itself.
+    /// Of what the broker itself put aside, or one worker could not read that another had before, and of their replays: a worker
+    /// may have begun these very bytes, so that each of their ids is suspect. A body that a worker wrote names its suspects itself.
     pub const WORN_OUT: &str = "bulkrelease-worn-out";
     /// Of a remainder: ids with an outcome.
     pub const SETTLED: &str = "bulkrelease-settled";

@@ -33,7 +33,7 @@ pub use place::{Doubt, Open, Place};
 pub use priority::Priority;
 pub use remainder::{KIND as REMAINDER_KIND, Remainder};
 pub use result::{Counts, InstanceResult, JobResult, KIND as RESULT_KIND, Status, result_id};
-pub use verdict::{Class, ReadBack, Refusal, Verdict};
+pub use verdict::{Class, LONGEST_PAUSE, ReadBack, Refusal, Verdict};
 
 /// The largest body published in one piece. RabbitMQ 4 takes 16 MiB by default, properties aside.
 pub(crate) const MAX_BODY_BYTES: usize = 15 * 1024 * 1024;

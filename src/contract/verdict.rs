@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, InstanceId};
+
+/// A server may ask for a pause; no pause is longer than this, whatever it asks.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The one verdict of a call. Whoever classifies an answer (`api`) chooses; whoever decides (`engine`) obeys.
 #[derive(Debug, Clone)]

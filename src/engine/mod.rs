@@ -16,6 +16,7 @@
 //! for all that anybody knows; that changes what "gone" means, not how they are batched.
 
 mod backlog;
+mod blame;
 mod claims;
 mod course;
 mod failing;
@@ -42,6 +43,7 @@ pub use ledger::{FinishedJob, JobKey, PostponedJob};
 pub use protection::{InvalidProtection, Protection};
 
 use backlog::{Backlog, PoolKey};
+use blame::Blamed;
 use claims::protected;
 use course::{Course, Order, Reading};
 use failing::Failing;
@@ -158,10 +160,7 @@ pub struct Engine {
     memory: Memory,
     courses: HashMap<CallKey, Course>,
     next_course: u64,
-    /// Calls whose verdict was about their batch: the API is there and takes the account.
-    proper_verdicts: u64,
-    /// How many of them there had been when the account was last blamed for a group's batch.
-    blamed: HashMap<Arc<GroupKey>, u64>,
+    blamed: Blamed,
     failing: Failing,
     calls_under_way: usize,
     /// Courses that wait for their next attempt.
@@ -182,8 +181,7 @@ impl Engine {
             memory: Memory::default(),
             courses: HashMap::new(),
             next_course: 0,
-            proper_verdicts: 0,
-            blamed: HashMap::new(),
+            blamed: Blamed::default(),
             failing: Failing::default(),
             calls_under_way: 0,
             retries: BinaryHeap::new(),

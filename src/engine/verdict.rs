@@ -8,20 +8,16 @@ use super::failing::Failing;
 use super::flight::{Flight, Phase};
 use super::split::{Finding, Guilt, Split};
 use super::{Engine, EngineSettings, Moment};
-use crate::contract::{Doubt, Evidence, GroupKey, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
-
-/// How many groups that the account was blamed for are told apart; beyond that the count begins anew.
-const GROUPS_BLAMED: usize = 10_000;
+use crate::contract::{Doubt, Evidence, InstanceId, InstanceOutcome, Outcome, Refusal, Verdict};
 
 impl Engine {
     /// A call has its verdict.
     pub fn verdict(&mut self, key: CallKey, verdict: &Verdict, now: Moment) {
         let Some(asked) = self.call_came_back(key, now) else { return };
         if let Verdict::Released(_) | Verdict::Refused(..) = verdict {
-            self.proper_verdicts += 1;
             self.failing = Failing::default();
             if let Some(course) = self.courses.get(&key) {
-                self.blamed.remove(&course.group);
+                self.blamed.clear(&course.group, &asked);
             }
         }
         match verdict {
@@ -46,7 +42,7 @@ impl Engine {
                 if let Some(asked) = self.call_came_back(key, now) {
                     match verdict {
                         Verdict::Unknown(_) => self.may_have_landed(key, &asked),
-                        Verdict::Account(_) => self.blame_account(key),
+                        Verdict::Account(_) => self.blame_account(key, &asked),
                         _ => {}
                     }
                     self.queue_up_again(key, now);
@@ -88,19 +84,18 @@ impl Engine {
         }
     }
 
-    /// Whether the account was blamed for a batch of this group before, and calls of others alone fared well since: then it is
-    /// the batch that is at fault, such as one of a product that the account has no right to release. To be asked while calls
-    /// go: in an outage every batch is refused alike.
-    pub fn is_at_fault(&self, group: &GroupKey) -> bool {
-        self.blamed.get(group).is_some_and(|before| self.proper_verdicts > *before)
+    /// An account is blamed for a call: whether it is the batch that is at fault, such as one of a product that the account has
+    /// no right to release. To be asked while calls go: in an outage every batch is refused alike.
+    pub fn is_at_fault(&self, key: CallKey) -> bool {
+        self.courses.get(&key).is_some_and(|course| self.blamed.is_at_fault(&course.group, course.asked()))
     }
 
     /// An account at fault is at fault for every batch. Where it is the batch after all, it must not stop the lane for ever.
-    /// Told by groups, since a batch that is parked comes back as another one; so an account that fails again and again
-    /// costs one batch of each group an attempt.
+    /// Told by groups and ids, since a batch that is parked comes back as another one; so an account that fails again and
+    /// again, with nothing of a group called well in between, costs one batch of it an attempt.
     fn account_blamed(&mut self, key: CallKey, asked: &[InstanceId], evidence: &Arc<Evidence>, now: Moment) {
-        let at_fault = self.courses.get(&key).is_some_and(|course| self.is_at_fault(&course.group));
-        self.blame_account(key);
+        let at_fault = self.is_at_fault(key);
+        self.blame_account(key, asked);
         if at_fault {
             self.failed(key, asked, evidence, now);
         } else {
@@ -108,13 +103,10 @@ impl Engine {
         }
     }
 
-    fn blame_account(&mut self, key: CallKey) {
-        let Some(course) = self.courses.get(&key) else { return };
-        let group = Arc::clone(&course.group);
-        if self.blamed.len() >= GROUPS_BLAMED && !self.blamed.contains_key(&group) {
-            self.blamed.clear();
+    fn blame_account(&mut self, key: CallKey, asked: &[InstanceId]) {
+        if let Some(course) = self.courses.get(&key) {
+            self.blamed.blame(&course.group, asked);
         }
-        self.blamed.insert(group, self.proper_verdicts);
     }
 
     fn doubt(&mut self, ids: &[InstanceId], doubt: Doubt) {

@@ -277,10 +277,10 @@ impl Pace {
         self.advance(now);
         let Some(about) = beacon.accounts.iter().find(|about| about.account == self.settings.account) else { return };
         let Some(fleet) = &mut self.fleet else { return };
-        if about.pause > 0 && beacon.from != *fleet.me() {
-            self.gate.heed(Duration::from_millis(about.pause), now);
-        }
         let news = fleet.hear(&beacon.from, beacon.at, about, &self.quota, now);
+        if let Some(pause) = news.pause {
+            self.gate.heed(pause, now);
+        }
         if let (Some(quota), Some(adaptation)) = (news.quota, &mut self.adaptation) {
             adaptation.adopt(quota);
         }

@@ -111,10 +111,6 @@ impl Fleet {
         }
     }
 
-    pub fn me(&self) -> &Member {
-        &self.me
-    }
-
     pub fn rhythm(&self) -> Rhythm {
         self.rhythm
     }
@@ -304,7 +300,8 @@ impl Fleet {
             plan.need(from, beacon.need, quota, now);
             self.hurries |= begins;
         }
-        News { taken: calls.0, throttled: calls.1, quota: self.keep_to(from, beacon, now) }
+        let pause = (beacon.pause > 0).then(|| Duration::from_millis(beacon.pause));
+        News { taken: calls.0, throttled: calls.1, pause, quota: self.keep_to(from, beacon, now) }
     }
 
     /// The oldest who deals is the one to keep to. Its word about the quota.
@@ -333,6 +330,8 @@ pub(super) struct News {
     /// Calls of its that were taken, and throttled, since the last one.
     pub taken: u64,
     pub throttled: u64,
+    /// The server asked it for this.
+    pub pause: Option<Duration>,
     /// The quota, as whoever deals believes.
     pub quota: Option<f64>,
 }

@@ -4,18 +4,22 @@
 use std::time::Duration;
 
 use super::Delays;
-use crate::contract::{Evidence, Verdict};
+use crate::contract::{Evidence, LONGEST_PAUSE, Verdict};
 
 /// Calls in a row without a proper answer after which the API counts as down.
 const DOWN_AFTER: u32 = 5;
+
+/// What ends within so long after what was heard before is the same pause.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Decides, before any permit is asked for, whether calls may go at all.
 #[derive(Debug)]
 pub struct Gate {
     delays: Delays,
     closed_until: Duration,
-    /// The end of the longest pause that the server asked this worker for.
+    /// The end of the longest pause that the server asked this worker for, and of the one that it asked another for.
     told_until: Duration,
+    heard_until: Duration,
     /// Closings in a row; each is longer than the one before.
     closings: u32,
     /// Calls in a row without a proper answer.
@@ -30,6 +34,7 @@ impl Gate {
             delays,
             closed_until: Duration::ZERO,
             told_until: Duration::ZERO,
+            heard_until: Duration::ZERO,
             closings: 0,
             unanswered: 0,
             problem: None,
@@ -83,12 +88,20 @@ impl Gate {
     pub fn pause(&mut self, pause: Option<Duration>, now: Duration) {
         if let Some(pause) = pause {
             self.told_until = self.told_until.max(now + pause);
-            self.heed(pause, now);
+            self.close_for(pause, now);
         }
     }
 
-    /// Closes for as long as the server asked somebody.
+    /// Closes for as long as the server asked another worker, which tells of it again and again.
     pub fn heed(&mut self, pause: Duration, now: Duration) {
+        let pause = pause.min(LONGEST_PAUSE);
+        if now + pause > self.heard_until + TOLD_AGAIN {
+            self.heard_until = now + pause;
+            self.close_for(pause, now);
+        }
+    }
+
+    fn close_for(&mut self, pause: Duration, now: Duration) {
         // A little later than told, so that those who were told the same don't come back together.
         let pause = pause.mul_f64(1.0 + self.delays.jitter() / 10.0);
         self.closed_until = self.closed_until.max(now + pause);

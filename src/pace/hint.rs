@@ -55,7 +55,7 @@ pub struct Backlog {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Permits {
     pub used: u64,
-    /// Fell due while nothing was ready to use them.
+    /// Fell due, and nothing was ready to use them or had a place beside the calls under way.
     pub idle: u64,
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::reply::{Earlier, Ended, Ending, Held};
 use crate::broker::Delivery;
-use crate::config::WorkerSettings;
+use crate::config::{SHORTEST_HOLD, WorkerSettings};
 use crate::contract::{
     AccountName, DeadReason, Doubt, Evidence, InstanceId, InstanceOutcome, Job, MalformedJob, Message, Open, Outcome,
     Place, REMAINDER_KIND, Remainder, Status, header, result_id,
@@ -52,14 +52,18 @@ pub struct Arrival {
 impl Arrival {
     /// One now. What came together does not go together: otherwise permits would fall due with nothing here to use them.
     pub fn new(at: Moment, max_hold: Duration) -> Self {
-        Self { on: Timestamp::now(), at, held_until: at + max_hold.mul_f64(1.0 - fastrand::f64() / 4.0) }
+        Self {
+            on: Timestamp::now(),
+            at,
+            held_until: at + max_hold.mul_f64(1.0 - fastrand::f64() * (1.0 - SHORTEST_HOLD)),
+        }
     }
 }
 
 impl Bounds<'_> {
     /// Takes a delivery in.
     pub fn take(&self, delivery: Delivery, arrival: Arrival, span: JobSpan) -> Intake {
-        let Delivery { tag, message, redelivered, earlier_deliveries } = delivery;
+        let Delivery { tag, mut message, redelivered, earlier_deliveries } = delivery;
         // Whatever the broker says of this delivery, an earlier one of the same bytes may have been begun.
         let redelivered = redelivered || message.properties.headers.contains_key(header::WORN_OUT);
         let bytes = message.body.len();
@@ -69,7 +73,13 @@ impl Bounds<'_> {
         };
         let work = match read {
             Ok(work) => work,
-            Err(explanation) => return Intake::Malformed { message, explanation, span },
+            Err(explanation) => {
+                // Another worker may have read, and begun, what this one can't.
+                if redelivered {
+                    message.properties.headers.insert(header::WORN_OUT.to_owned(), true.to_string());
+                }
+                return Intake::Malformed { message, explanation, span };
+            }
         };
         let Work { job, result_id, received_at, earlier, places } = work;
         span.is_of(&job.group, places.len());

@@ -209,7 +209,7 @@ impl Lane {
                 let before = self.pace.problem().map(str::to_owned);
                 // To the circuit a call that alone is at fault is one that was answered.
                 let learned = match &answer.verdict {
-                    Verdict::Account(evidence) if before.is_none() && self.engine.is_at_fault(&group) => {
+                    Verdict::Account(evidence) if before.is_none() && self.engine.is_at_fault(key) => {
                         &Verdict::Refused(Refusal::Request, Arc::clone(evidence))
                     }
                     verdict => verdict,

@@ -129,7 +129,7 @@ impl Held {
 }
 
 /// Which step a job waits on. Each round of failed calls in a process leads to the next one. Whoever only waits for permits
-/// comes back at once, lest they fall due while it is away; whoever waits for its account waits a short time beside the one
+/// comes back soon, lest they fall due while it is away; whoever waits for its account waits a short time beside the one
 /// that it is held already, to come back soon after it is mended. A stopping worker's jobs go to the first.
 fn step(why: Postponement, attempts: u32, retry: &RetrySettings) -> usize {
     let last = retry.steps.len().saturating_sub(1);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::profile::PROFILE;
+use super::profile::{DISABLED, PROFILE};
 use super::search::{Ask, Found, Miss};
 use super::sts::{Assume, Proof, Role, StsAddress};
 use super::surroundings::Surroundings;
@@ -31,8 +31,9 @@ pub fn path(surroundings: &Surroundings) -> Result<PathBuf, String> {
 /// Reads the section of this name, or of the environment's, or `default`.
 pub fn look(surroundings: &Surroundings, name: Option<&str>) -> Result<Found, Miss> {
     let chosen = surroundings.variable(PROFILE).filter(|_| name.is_none());
-    // Neither this file nor the one before it has what the environment names.
-    let is_named = chosen.is_some() || surroundings.variable(CREDENTIALS_FILE).is_some();
+    // Neither this file nor the one before it has what the environment names; unless it may only be for that one.
+    let is_sought = chosen.is_some() && !surroundings.says_true(DISABLED);
+    let is_named = is_sought || surroundings.variable(CREDENTIALS_FILE).is_some();
     let missing = |problem| Miss::Absent(problem).of_what_is_named(is_named);
     let path = path(surroundings).map_err(missing)?;
     let text = file::read(&path).map_err(|miss| miss.of_what_is_named(is_named))?;

@@ -17,7 +17,7 @@ use super::{Credential, file, instance, uri};
 pub const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
 /// Another file, as Go `providers/cli_profile.go` has it.
 const CONFIG_FILE: &str = "ALIBABA_CLOUD_CONFIG_FILE";
-const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
+pub const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";
 pub const DEFAULT_FILE: &str = ".aliyun/config.json";
 
 /// The part of the file that is looked at. No `Debug`: it holds secrets.

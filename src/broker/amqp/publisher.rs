@@ -3,8 +3,7 @@
 //! blocks publishers also keeps back their acks.
 //!
 //! All publishes of the channel are driven from this one task (lapin crosses confirms otherwise), many at a time. None is
-//! `mandatory`: with several under way lapin blames returns on the wrong one. The exchanges have an alternate exchange; what
-//! goes straight into a queue, replies apart, goes into one that was there when the connection was opened.
+//! `mandatory`: with several under way lapin blames returns on the wrong one. The exchanges have an alternate exchange.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -258,8 +257,7 @@ async fn publish(channel: Arc<Channel>, slot: u64, message: Arc<Outgoing>) -> (u
     let (exchange, key) = match to {
         Destination::Results { key } => (RESULTS, key.clone()),
         Destination::Dead => (DEAD, String::new()),
-        // The default exchange: the watchers are bound to the queue's own.
-        Destination::DeadAgain => ("", DEAD.to_owned()),
+        Destination::DeadAgain => (RETRY, DEAD.to_owned()),
         Destination::Jobs => (JOBS, String::new()),
         Destination::Archive => (ARCHIVE, String::new()),
         Destination::Retry { after } => (RETRY, step_name(*after)),

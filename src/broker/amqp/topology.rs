@@ -81,6 +81,8 @@ impl Topology<'_> {
         // Of a beacon that no worker hears nobody is to be told.
         entities.push(Entity::Exchange { name: FLEET, kind: ExchangeKind::Fanout, alternate: None });
         entities.push(Entity::Exchange { name: RETRY, kind: ExchangeKind::Direct, alternate: Some(UNROUTED) });
+        // For letters that were dead before: past the watchers, which are bound to the queue's own exchange.
+        entities.push(Entity::Binding { exchange: RETRY, queue: DEAD.to_owned(), key: DEAD.to_owned() });
         for &after in self.steps {
             let queue = Queue::Retry { after }.name();
             let mut arguments = never_dropping(quorum(NO_DELIVERY_LIMIT), JOBS);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 use super::looking::{self, Seen};
+use super::unfinished;
 use crate::broker::{Broker, Queue};
 use crate::config::parse_duration;
 use crate::dead::groups::Groups;
@@ -57,6 +58,9 @@ impl Choosing {
                 "{called} chosen letters stay: a call for the account that they had may have released ids of theirs, which another \
                  account could not tell. Replay them for their own account first"
             );
+        }
+        if plan.is_empty() && plan.called > 0 {
+            return Err(unfinished::no_match("no other letter is chosen").into());
         }
         if plan.is_empty() {
             return Err(seen.nothing(&queue, &self.selection).into());

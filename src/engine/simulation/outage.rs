@@ -93,7 +93,7 @@ fn a_product_that_the_account_may_not_release_is_given_up_on_and_others_go_on() 
         let now = Duration::from_secs(u64::from(round) * 60);
         engine.admit(NewJob { group: group("rds"), ..job }, now);
         let call = engine.seal(now).unwrap();
-        if engine.is_at_fault(call.batch.group()) {
+        if engine.is_at_fault(call.key) {
             engine.verdict(call.key, &refused, now);
         } else {
             held += 1;
@@ -118,6 +118,37 @@ fn a_product_that_the_account_may_not_release_is_given_up_on_and_others_go_on() 
 }
 
 #[test]
+fn an_id_that_the_account_is_always_blamed_for_is_given_up_on_though_others_of_its_product_are_released() {
+    let mut engine = engine(EngineSettings { attempts_in_process: 1, max_attempts: 3, ..settings() });
+    let refused = Verdict::Account(Evidence::own("NoPermission", "not this one"));
+    let well = Verdict::Released(Evidence::own("Success", "done"));
+    let mut job = one("bad");
+    for round in 0..10_u32 {
+        let now = Duration::from_secs(u64::from(round) * 60);
+        engine.admit(job, now);
+        let call = engine.seal(now).unwrap();
+        if engine.is_at_fault(call.key) {
+            engine.verdict(call.key, &refused, now);
+        } else {
+            engine.outage(call.key, &refused, now);
+        }
+        // The probe is another of the same product.
+        engine.admit(one(&format!("i{round}")), now);
+        engine.park(now);
+        let probe = engine.seal(now).unwrap();
+        engine.verdict(probe.key, &well, now);
+        let finished = engine.take_finished();
+        if finished.len() == 2 {
+            assert!(finished.iter().any(|job| job.outcomes[0].1.outcome == Outcome::Unresolved) && round == 3);
+            return;
+        }
+        let postponed = engine.take_postponed().remove(0);
+        job = NewJob { places: postponed.places, ..one("any") };
+    }
+    panic!("it goes round for ever");
+}
+
+#[test]
 fn an_outage_that_comes_again_is_one_for_every_product_and_costs_no_attempt() {
     let mut engine = engine(EngineSettings { attempts_in_process: 1, ..settings() });
     let refused = Verdict::Account(Evidence::own("InvalidAccessKeyId.Inactive", "switched off"));
@@ -129,7 +160,7 @@ fn an_outage_that_comes_again_is_one_for_every_product_and_costs_no_attempt() {
         for product in ["ecs", "rds"] {
             engine.admit(job(product, 0), now);
             let call = engine.seal(now).unwrap();
-            assert!(!engine.is_at_fault(call.batch.group()), "round {round}: {call:?}");
+            assert!(!engine.is_at_fault(call.key), "round {round}: {call:?}");
             engine.outage(call.key, &refused, now);
         }
         // It is mended, and both are called.

@@ -234,7 +234,7 @@ impl Run {
             return;
         }
         let verdict = self.api.call(&call.batch, &mut self.random, self.now);
-        let at_fault = self.in_vain < DOWN_AFTER && self.engine.is_at_fault(call.batch.group());
+        let at_fault = self.in_vain < DOWN_AFTER && self.engine.is_at_fault(call.key);
         match &verdict {
             Verdict::Account(_) if at_fault => self.in_vain = 0,
             Verdict::Released(_) | Verdict::Refused(..) | Verdict::Throttled(_) => self.in_vain = 0,
