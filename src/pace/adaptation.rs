@@ -5,7 +5,8 @@
 //! calls went through that the account allows, so they are a measure of it, the better the longer it lasted. The rate never
 //! falls further than the measures prove, or by a small step where they prove nothing. And the way up is slow, the slower the
 //! better the quota is known, and only while the rate is made use of: about one call in 200 finds the limit again. But where
-//! next to nothing was let through for a while, and then everything is, the rate it fell from is looked for again.
+//! next to nothing was let through for a while, and then everything is, the rate it fell from is looked for again; and where the
+//! account was seen to allow more, one throttled call among many is no word on the quota, and the way back is short.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -54,6 +55,11 @@ const DEEP: f64 = 1.0 / 3.0;
 
 const STILL_EMPTY: Duration = Duration::from_secs(2);
 
+/// What is measured while calls are throttled again and again may be by so much less than the quota.
+const UNSURE: f64 = 1.25;
+/// Not throttled for so many calls, one that is may have nothing to do with the rate.
+const SELDOM: u64 = 75;
+
 /// Moments at which the bucket was empty, to measure from.
 const REMEMBERED: usize = 16;
 
@@ -86,6 +92,10 @@ pub(super) struct Adaptation {
     block: Option<Block>,
     /// How well the quota was known when a call was last throttled: by how much of itself it may be another.
     doubt: f64,
+    /// What the account was lately seen to allow.
+    proven: f64,
+    /// The calls taken until the last one that was throttled.
+    throttled_after: u64,
     /// Of the account's calls, the part that is observed.
     part: f64,
     taken: u64,
@@ -117,6 +127,8 @@ impl Adaptation {
             searches_to,
             block: None,
             doubt: 0.0,
+            proven: 0.0,
+            throttled_after: 0,
             part: 1.0,
             taken: 0,
             empty_at: VecDeque::new(),
@@ -192,6 +204,11 @@ impl Adaptation {
         if now < self.same_until {
             return;
         }
+        // Where it is known to allow more, one call that is throttled after many that were not is no word on the quota.
+        let seldom = self.taken - std::mem::replace(&mut self.throttled_after, self.taken) >= SELDOM;
+        if seldom && self.rate < self.proven * SMALL {
+            return;
+        }
         let (least, most) = self.bounds(settles, now);
         let proven = BELOW * most / self.rate;
         let blind = most.is_infinite() && (self.searches_to.is_some() || self.quiet < QUIET);
@@ -200,6 +217,7 @@ impl Adaptation {
         if proven > SMALL && self.empty_at.back().is_some_and(|(at, _)| now < *at + STILL_EMPTY + settles) {
             return;
         }
+        self.proven = if seldom { self.proven.max(least) } else { (self.proven * SMALL).min(most * UNSURE) };
         self.doubt = if most.is_finite() { 1.0 - least / most } else { 1.0 };
         self.rate = (self.rate * factor).max(floor);
         (self.searches_to, self.quiet, self.same_until) = (None, 0.0, now + settles);
@@ -260,7 +278,9 @@ impl Adaptation {
         }
         let impatience = ((self.quiet - LONG_QUIET) / IMPATIENCE).clamp(0.0, FASTEST.log2());
         let counted = taken as f64 * (STEADY / self.rate).min(1.0);
-        let rise = RISE * (self.doubt / WELL_KNOWN).clamp(1.0, FASTEST).max(impatience.exp2()) * counted;
+        let proven = if self.rate < self.proven * SMALL { FASTEST } else { 1.0 };
+        let haste = (self.doubt / WELL_KNOWN).clamp(1.0, FASTEST).max(impatience.exp2()).max(proven);
+        let rise = RISE * haste * counted;
         self.rate = (self.rate * (1.0 + rise)).min(self.ceiling).min(HIGHEST);
     }
 }
@@ -364,6 +384,29 @@ mod tests {
             adaptation.observe(u64::from(through), u64::from(!through), 1.0, Duration::ZERO, *now);
         }
         (calls, throttled)
+    }
+
+    #[test]
+    fn a_few_calls_that_are_throttled_whatever_the_rate_do_not_drive_it_down() {
+        for (quota, per_mille, least) in
+            [(60.0, 2, 0.9), (60.0, 4, 0.6), (10.0, 2, 0.95), (10.0, 4, 0.9), (3.0, 4, 0.85)]
+        {
+            let (mut adaptation, mut now) = (limited(quota * 4.0), Moment::ZERO);
+            let mut random = fastrand::Rng::with_seed(1);
+            let (mut tokens, mut at) = (0.0_f64, now);
+            let mut lets = |now: Moment| {
+                tokens = (tokens + (now - at).as_secs_f64() * quota).min(quota);
+                at = now;
+                let full = tokens >= 1.0;
+                tokens -= f64::from(u8::from(full));
+                full && random.u32(0..1000) >= per_mille
+            };
+            calls_for(&mut adaptation, 600.0, &mut now, &mut lets);
+            let (calls, throttled) = calls_for(&mut adaptation, 3000.0, &mut now, &mut lets);
+            let part = f64::from(calls - throttled) / 3000.0 / quota;
+            println!("{quota} calls/s, {per_mille} of 1000 throttled: {part:.3} of it taken");
+            assert!(part >= least, "{quota} {per_mille}: {part}");
+        }
     }
 
     #[test]
