@@ -155,7 +155,7 @@ async fn nothing_is_enqueued_of_an_input_with_a_mistake() {
     let job = r#"{"ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1"]}"#;
     let bad = job.replace("i-1", "i-1,i-2");
 
-    let cases: [(Vec<&str>, String, &[&str]); 15] = [
+    let cases: [(Vec<&str>, String, &[&str]); 16] = [
         (all(&["--file", "-"]), "i-1\ni-2\ni-3,i-4\ni-5".to_owned(), &["line 3", "holds a comma"]),
         (all(&["--file", "-"]), "i-1\ni-2\ni-1".to_owned(), &["line 3", "i-1 stands in line 1 already"]),
         (all(&["--file", "-"]), "\n\n".to_owned(), &["no instance ids"]),
@@ -167,7 +167,8 @@ async fn nothing_is_enqueued_of_an_input_with_a_mistake() {
         (all(&["i-1", "--priority", "urgent"]), String::new(), &["--priority", "high, normal, low"]),
         (vec!["enqueue", "--jobs", "-", "--priority", "high"], job.to_owned(), &["cannot be used with"]),
         (vec!["enqueue", "i-1"], String::new(), &["--product", "--subscription-type"]),
-        (vec!["enqueue", "--jobs", "-"], format!("{job}\n{job}\n{bad}\n{job}"), &["line 3 (nothing was enqueued)"]),
+        (vec!["enqueue", "--jobs", "-"], format!("{job}\n\n{bad}\n{job}"), &["line 3 (nothing was enqueued)"]),
+        (vec!["enqueue", "--jobs", "-"], format!("{job}\n{job}"), &["line 2 is line 1 again", "nothing was enqueued"]),
         (vec!["enqueue", "--jobs", "-"], format!("[{job}]"), &["line 1", "not a JSON object"]),
         (vec!["enqueue", "--jobs", "-"], String::new(), &["no jobs: write one JSON object a line"]),
         (vec!["enqueue", "--jobs", "-", "i-1"], job.to_owned(), &["cannot be used with"]),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::broker;
 use crate::config::{Settings, environment};
-use crate::contract::{InstanceId, JOB_KIND, Job, Message, Properties};
+use crate::contract::{InstanceId, JOB_KIND, Job, JobId, Message, Properties};
 use crate::ops::trace;
 
 /// Jobs handed to the broker at a time; what is confirmed is printed after each.
@@ -182,8 +182,8 @@ fn whole_jobs(lines: impl BufRead) -> anyhow::Result<Vec<Message>> {
         let place = || format!("line {} (nothing was enqueued)", index + 1);
         let line = line.with_context(place)?;
         if !line.trim().is_empty() {
-            if let Some(first) = seen.insert(line.clone(), index + 1) {
-                bail!("line {} is line {first} again: name them by JobId (nothing was enqueued)", index + 1);
+            if let Some(first) = seen.insert(JobId::of_body(line.as_bytes()), index + 1) {
+                bail!("line {} is line {first} again: give each a JobId of its own (nothing was enqueued)", index + 1);
             }
             messages.push(message(line.into_bytes()).with_context(place)?);
         }
@@ -219,7 +219,6 @@ pub(super) fn open(path: &Path) -> anyhow::Result<BufReader<Box<dyn Read>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::JobId;
 
     #[test]
     fn an_unnamed_job_is_named_as_whoever_has_its_body_would_name_it() {
