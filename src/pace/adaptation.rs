@@ -148,6 +148,8 @@ impl Adaptation {
     /// Believes what somebody else found out.
     pub fn adopt(&mut self, rate: f64) {
         let rate = rate.clamp(LOWEST, HIGHEST).min(self.ceiling);
+        // Somebody called by it.
+        self.quiet = self.quiet.max(QUIET);
         if rate != self.rate {
             (self.rate, self.searches_to, self.block) = (rate, None, None);
             self.measure_anew();
@@ -310,6 +312,14 @@ mod tests {
         assert!((adaptation.rate() - 9.7).abs() < 1e-9, "{}", adaptation.rate());
         calls(&mut adaptation, 1000, &mut now);
         assert_eq!(adaptation.rate(), 10.0);
+    }
+
+    #[test]
+    fn one_throttled_call_lowers_what_another_worker_believed_by_a_small_step() {
+        let mut adaptation = limited(10.0);
+        adaptation.adopt(10.0);
+        adaptation.observe(0, 1, 1.0, Duration::from_secs(2), Duration::from_secs(9));
+        assert!((adaptation.rate() - 9.7).abs() < 1e-9, "{}", adaptation.rate());
     }
 
     #[test]
