@@ -73,6 +73,15 @@ pub fn open(settings: &BrokerSettings, steps: &[Duration]) -> Result<Box<dyn Bro
     }
 }
 
+/// Jobs that wait in the retry queues of these steps, as far as they can be counted: one that can't hides nothing of the others.
+pub async fn postponed(broker: &dyn Broker, steps: &[Duration]) -> u64 {
+    let mut jobs = 0;
+    for after in steps {
+        jobs += broker.depth(Queue::Retry { after: *after }).await.unwrap_or(0);
+    }
+    jobs
+}
+
 /// Asks the broker that the settings name how it stands. Nothing is created, consumed or stored.
 pub async fn inspect(
     settings: &BrokerSettings,

@@ -131,23 +131,32 @@ impl DeadLetter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn letter(bytes: usize) -> DeadLetter {
-        DeadLetter {
-            body: (0..bytes).map(|i| i as u8).collect(),
+impl DeadLetter {
+    /// Of a body that a worker could not read, for the tests of whoever meets such a letter.
+    pub fn malformed(body: Vec<u8>) -> Self {
+        Self {
+            body,
             reason: DeadReason::Malformed,
             class: None,
             code: None,
-            explanation: "é".repeat(5000),
+            explanation: "too large".to_owned(),
             request_id: None,
             product: String::new(),
             attempts: 0,
             first_failure: Timestamp::UNIX_EPOCH,
             last_failure: Timestamp::UNIX_EPOCH,
-            worker: "w".into(),
+            worker: "w".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(bytes: usize) -> DeadLetter {
+        let body = (0..bytes).map(|i| i as u8).collect();
+        DeadLetter { explanation: "é".repeat(5000), ..DeadLetter::malformed(body) }
     }
 
     #[test]

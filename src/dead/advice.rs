@@ -1,6 +1,7 @@
 //! What to do about what died: a line for each reason, and for what the API refused, for each class of its codes.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::letter::{FOREIGN, Letter};
 use crate::api::ErrorTable;
@@ -42,6 +43,9 @@ const BY_REASON: [(&str, &str, &str); 11] = [
 /// Of what no worker could read and this program can.
 const READABLE: &str = "this program can read it: raise worker.max_message_bytes or upgrade the workers, then replay";
 
+/// Asked for every letter of a look.
+static TABLE: LazyLock<ErrorTable> = LazyLock::new(|| ErrorTable::new(&BTreeMap::new()));
+
 /// Words of `Class` and of `ErrorClass`, which are the same.
 fn by_class(class: &str) -> &'static str {
     match class {
@@ -82,7 +86,7 @@ fn by_cause(reason: &str, code: &str, class: Option<&str>) -> &'static str {
     let listed = BY_REASON.iter().find(|(listed, prefix, _)| *listed == reason && code.starts_with(prefix));
     match listed {
         Some((_, _, line)) => line,
-        None => by_class(class.unwrap_or_else(|| ErrorTable::new(&BTreeMap::new()).class(code).map_or("", word))),
+        None => by_class(class.unwrap_or_else(|| TABLE.class(code).map_or("", word))),
     }
 }
 

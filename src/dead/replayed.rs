@@ -54,7 +54,7 @@ fn retargeted(job: &Job, account: &AccountName) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{BROKER_DELIVERY_LIMIT, DeadLetter, DeadReason};
+    use crate::contract::{BROKER_DELIVERY_LIMIT, DeadLetter};
     use crate::dead::letter::tests::dead;
     use crate::dead::record;
 
@@ -97,19 +97,7 @@ mod tests {
         let again = replayed(&worn_out, &Letter::read(&worn_out), None);
         assert!(again.properties.headers.contains_key(header::WORN_OUT) && again.body == worn_out.body);
         // A worker that could not read them, export and import change nothing of it.
-        let unread = DeadLetter {
-            body: again.body.clone(),
-            reason: DeadReason::Malformed,
-            class: None,
-            code: None,
-            explanation: "too large".to_owned(),
-            request_id: None,
-            product: String::new(),
-            attempts: 0,
-            first_failure: Timestamp::UNIX_EPOCH,
-            last_failure: Timestamp::UNIX_EPOCH,
-            worker: "w".to_owned(),
-        };
+        let unread = DeadLetter::malformed(again.body.clone());
         let unread = unread.into_messages(&again.properties).remove(0);
         let unread = imported(record::read(&record::write(unread).unwrap()).unwrap(), Timestamp::now());
         let third = replayed(&unread, &Letter::read(&unread), None);

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::contract::{
-    Counts, DeadLetter, DeadReason, InstanceId, InstanceResult, Job, JobId, JobResult, Message, Outcome, Properties,
-    Status, header, result_id,
+    Counts, DeadLetter, InstanceId, InstanceResult, Job, JobId, JobResult, Message, Outcome, Properties, Status,
+    header, result_id,
 };
 
 const BODY: &[u8] = br#"{"JobId":"a","ProductCode":"ecs","SubscriptionType":"PayAsYouGo","InstanceIds":["i-1","i-2"]}"#;

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-use crate::broker::{Broker, BrokerError, Queue};
+use crate::broker::{self, Broker, BrokerError, Queue};
 use crate::contract::MAX_IDS_PER_CALL;
 
 /// Between two questions.
@@ -57,12 +57,8 @@ impl<'a> Depth<'a> {
 }
 
 async fn ask(broker: &dyn Broker, steps: Vec<Duration>) -> Result<Queued, BrokerError> {
-    let mut queued = Queued { ready: broker.depth(Queue::Jobs).await?, later: 0 };
-    for after in steps {
-        // One that can't be counted hides nothing of the others.
-        queued.later += broker.depth(Queue::Retry { after }).await.unwrap_or(0);
-    }
-    Ok(queued)
+    let ready = broker.depth(Queue::Jobs).await?;
+    Ok(Queued { ready, later: broker::postponed(broker, &steps).await })
 }
 
 /// What jobs were made of lately, whoever's they were.

@@ -11,7 +11,7 @@ use super::replay::Sending;
 use super::stages::{Outcome, Stages};
 use super::stopping;
 use super::unfinished;
-use crate::broker::{Broker, Destination, Publication, Queue, WatchName, step_name};
+use crate::broker::{self, Broker, Destination, Publication, Queue, WatchName, step_name};
 use crate::cli::ending::Ending;
 use crate::contract::Message;
 use crate::dead::canary::{Canary, Verdict};
@@ -216,12 +216,7 @@ impl<'a> Carrying<'a> {
     }
 
     async fn cause_of_silence(&self) -> String {
-        let mut waiting = 0;
-        for after in self.steps {
-            // What can't be counted does not change how the replay ended.
-            waiting += self.broker.depth(Queue::Retry { after: *after }).await.unwrap_or(0);
-        }
-        match waiting {
+        match broker::postponed(self.broker, self.steps).await {
             0 => "does a worker run, and is it ready?".to_owned(),
             jobs => format!("{jobs} jobs wait in retry queues: calls fail or are held; see the workers' logs"),
         }

@@ -196,19 +196,7 @@ fn a_body_that_is_no_job_ends_in_a_dead_letter_and_nowhere_else() {
 #[test]
 fn a_body_in_parts_is_kept_when_every_part_is() {
     let body = vec![b'x'; 31 * 1024 * 1024];
-    let letter = DeadLetter {
-        body: body.clone(),
-        reason: DeadReason::Malformed,
-        class: None,
-        code: None,
-        explanation: "large".to_owned(),
-        request_id: None,
-        product: String::new(),
-        attempts: 0,
-        first_failure: Timestamp::UNIX_EPOCH,
-        last_failure: Timestamp::UNIX_EPOCH,
-        worker: "w".to_owned(),
-    };
+    let letter = DeadLetter::malformed(body.clone());
     let parts = letter.into_messages(&Properties { message_id: Some("large".to_owned()), ..Properties::default() });
     assert_eq!(parts.len(), 3);
     let mut books = Books::default();
